@@ -1,0 +1,517 @@
+"""``mlops.yaml``: one file, read once, refused with the line where it is wrong.
+
+The models below are the only description of the file: the published JSON Schema
+(``mlops.schema.json``) is generated from them, so editors complete what we accept.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import difflib
+import json
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+from mlops_actions.errors import ConfigurationError
+
+SCHEMA_URL = "https://raw.githubusercontent.com/mlops-actions/mlops-actions/main/mlops.schema.json"
+EvaluationSet = Literal["development", "release", "regression"]
+EVALUATION_SETS: tuple[EvaluationSet, ...] = ("development", "release", "regression")
+
+_DURATION = re.compile(r"(\d+)\s*(s|m|h|d|w)")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+def parse_duration(text: str) -> datetime.timedelta:
+    """Read a duration such as ``90m``, ``12h`` or ``7d``."""
+    found = _DURATION.fullmatch(text.strip())
+    if not found:
+        raise ValueError("expected a number and one of s, m, h, d, w, such as 7d")
+    return datetime.timedelta(**{_UNITS[found[2]]: int(found[1])})
+
+
+def _duration(text: str) -> str:
+    parse_duration(text)
+    return text
+
+
+def _inside(text: str) -> str:
+    path = Path(text)
+    if path.is_absolute() or ".." in path.parts:
+        raise ValueError("a path must stay inside the folder of mlops.yaml")
+    if any(ord(character) < 32 for character in text):  # noqa: PLR2004 - control characters.
+        raise ValueError("a path has no control characters")
+    return text
+
+
+Duration = Annotated[str, Field(min_length=2), AfterValidator(_duration)]
+RelativePath = Annotated[str, Field(min_length=1), AfterValidator(_inside)]
+Column = Annotated[str, Field(min_length=1)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Label = int | str | bool
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, populate_by_name=True
+    )
+
+
+class Freshness(_Section):
+    """How old the newest row may be."""
+
+    column: Column | None = Field(None, description="Time column; by default `time`.")
+    max_age: Duration = Field(description="Largest age of the newest row, such as 7d.")
+
+
+class DataChecks(_Section):
+    """What is checked besides the schema."""
+
+    min_rows: int = Field(1, ge=1, description="Fewest rows of each file.")
+    unique_id: bool = Field(True, description="Whether an id may occur once only.")  # noqa: FBT003
+    max_null_fraction: dict[Column, Fraction] = Field(
+        default_factory=dict, description="Largest share of nulls, by column."
+    )
+    unseen_categories: Literal["fail", "warn", "ignore"] = Field(
+        "warn", description="What a category means that the baseline's training data never had."
+    )
+    freshness: Freshness | None = None
+    max_profile_distance: float | None = Field(
+        None,
+        gt=0,
+        description="Largest distance of a column from the training baseline's profile; "
+        "by default the distance is reported and decides nothing.",
+    )
+
+
+class EvaluationFiles(_Section):
+    """The evaluation sets, by name."""
+
+    development: RelativePath = Field(description="What pull requests are judged on.")
+    release: RelativePath = Field(description="What decides on the default branch.")
+    regression: RelativePath | None = Field(
+        None, description="A frozen set on which no model may get worse."
+    )
+
+
+class Data(_Section):
+    """Where the data comes from."""
+
+    command: str | None = Field(
+        None, min_length=1, description="User code that makes the files below; runs first."
+    )
+    schema_: str | None = Field(
+        None,
+        alias="schema",
+        min_length=1,
+        description="A Pandera schema: a YAML file, or package.module:Schema in the project.",
+    )
+    training: RelativePath = Field(description="Parquet or CSV: a file, a glob or a folder.")
+    evaluation: RelativePath | EvaluationFiles = Field(
+        description="One file for every evaluation set, or the sets by name."
+    )
+    gap: Duration = Field(
+        "0d", description="Time left out between the training cut-off and the release window."
+    )
+    checks: DataChecks = Field(default_factory=DataChecks)
+
+    def evaluation_path(self, name: EvaluationSet) -> str | None:
+        """Where the set lies, or ``None`` when there is no such set."""
+        if isinstance(self.evaluation, str):
+            return self.evaluation
+        path: str | None = getattr(self.evaluation, name)
+        return path
+
+    @property
+    def shared_evaluation(self) -> bool:
+        """Whether one file is every evaluation set."""
+        return isinstance(self.evaluation, str)
+
+
+class Train(_Section):
+    """How the model is trained."""
+
+    command: str = Field("dvc repro", min_length=1, description="Runs in the project environment.")
+    stage: str | None = Field(
+        None,
+        min_length=1,
+        description="DVC stage that logs the model: forced when DVC finds nothing to do but the "
+        "registry has no such model.",
+    )
+    timeout: Duration = Field("60m", description="The command is stopped after this time.")
+    dvc_pull: bool = Field(
+        True,  # noqa: FBT003
+        description="Pull from the DVC remote before the data command, where one is configured.",
+    )
+    dvc_push: bool = Field(
+        False,  # noqa: FBT003
+        description="Push to the DVC remote after success, on the default branch only.",
+    )
+    dvc_lock: Literal["report", "fail", "ignore"] = Field(
+        "report",
+        description="What it means when dvc.lock changes in CI. It is never committed from there.",
+    )
+
+
+class MetricPolicy(_Section):
+    """What is asked of one metric. Words as in MLflow's MetricThreshold."""
+
+    threshold: float | None = Field(None, description="Absolute bound, shown by the interval.")
+    min_absolute_change: float | None = Field(
+        None, ge=0, description="Improvement over the champion that must be shown."
+    )
+    min_relative_change: float | None = Field(
+        None, ge=0, description="The same, as a share of the champion's value."
+    )
+    non_inferiority_margin: float | None = Field(
+        None, ge=0, description="How much worse than the champion the model may be."
+    )
+    max_absolute_change: float | None = Field(
+        None, gt=0, description="A larger improvement is suspicious: it reads as a leak."
+    )
+    greater_is_better: bool | None = Field(
+        None, description="Needed only for loss_<name>; known for every other metric."
+    )
+
+    @model_validator(mode="after")
+    def _asks_something(self) -> MetricPolicy:
+        asked = (
+            self.threshold,
+            self.min_absolute_change,
+            self.min_relative_change,
+            self.non_inferiority_margin,
+            self.max_absolute_change,
+        )
+        if all(value is None for value in asked):
+            raise ValueError(
+                "a metric must ask for something: threshold, non_inferiority_margin, "
+                "min_absolute_change, min_relative_change or max_absolute_change"
+            )
+        return self
+
+
+class Slice(_Section):
+    """Rows that are judged by themselves."""
+
+    columns: list[Column] = Field(min_length=1, description="One column, or columns to cross.")
+    bins: int | None = Field(
+        None, ge=2, le=20, description="Cut a numeric column into this many quantile bins."
+    )
+    require: bool = Field(
+        False,  # noqa: FBT003
+        description="The requirement must be shown in each slice; otherwise a slice is a "
+        "guardrail, which fails when a violation is shown.",
+    )
+    min_slice_size: int | None = Field(None, ge=1, description="Fewest rows; see gate.")
+
+
+class Gate(_Section):
+    """What the candidate must show before it is blessed."""
+
+    metrics: dict[str, MetricPolicy] = Field(
+        min_length=1, description="Requirements, by metric (scikit-learn's names)."
+    )
+    slices: list[Slice] = Field(default_factory=list)
+    min_slice_size: int = Field(
+        100, ge=1, description="Slices with fewer rows are listed and not judged."
+    )
+    min_rows: int = Field(100, ge=1, description="Fewer evaluation rows than this decide nothing.")
+    confidence: float = Field(0.95, gt=0.5, lt=1, description="Level of the two-sided intervals.")
+    bootstrap: Literal["allow", "refuse"] = Field(
+        "refuse",
+        description="What the first model meets, when there is no champion to compare with.",
+    )
+    mode: Literal["enabled", "dry_run", "disabled"] = Field(
+        "enabled", description="A dry run reports its verdict, loudly, and stops nothing."
+    )
+
+
+class Smoke(_Section):
+    """A quick run on a sample, which looks for breakage only."""
+
+    command: str = Field(
+        min_length=1, description="Trains on a sample: MLOPS_SAMPLE and MLOPS_SEED are set."
+    )
+    metric: str = Field(min_length=1, description="The score that floor and max_loss refer to.")
+    sample: float = Field(0.05, gt=0, le=1, description="MLOPS_SAMPLE, a share of the rows.")
+    seed: int = Field(0, ge=0, description="MLOPS_SEED.")
+    floor: float = Field(description="The score must be better than this.")
+    max_loss: float | None = Field(
+        None, ge=0, description="How much worse than the base branch's code on the same sample."
+    )
+
+
+class Config(_Section):
+    """The whole of ``mlops.yaml``."""
+
+    name: str = Field(
+        pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$",
+        description="The model's name in the registry: lower case, digits, dot, dash, underscore.",
+    )
+    task: Literal["classification", "regression"]
+    target: Column = Field(description="Column to predict.")
+    labels: list[Label] | None = Field(
+        None, min_length=2, description="The classes, all of them, for classification."
+    )
+    positive_label: Label | None = Field(
+        None, description="The class that binary metrics are about."
+    )
+    id: Column = Field(description="Column that names a row, once.")
+    group: Column | None = Field(
+        None, description="Rows of one group are not independent, such as one day or one person."
+    )
+    weight: Column | None = Field(None, description="Column of row weights.")
+    time: Column | None = Field(None, description="Column that says when the row happened.")
+    sensitive: list[Column] = Field(
+        default_factory=list, description="Columns whose values are never printed."
+    )
+    data: Data
+    train: Train = Field(default_factory=Train)
+    score: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$",
+        description="package.module:function(model, frame) of the project that predicts; by "
+        "default predict_proba of the native model, else the pyfunc model.",
+    )
+    gate: Gate
+    pull_request: Literal["full", "smoke"] = Field(
+        "full", alias="pull-request", description="How a pull request is judged."
+    )
+    smoke: Smoke | None = None
+    registry: Literal["auto", "embedded", "server"] = Field(
+        "auto",
+        description="auto: the server of MLFLOW_TRACKING_URI, else the branch mlops-state.",
+    )
+    unattested: Literal["allow", "refuse"] = Field(
+        "refuse", description="Whether evidence counts where the plan has no attestations."
+    )
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Config:
+        if self.task == "classification" and not self.labels:
+            raise ValueError("labels: a classification names all its classes")
+        if self.task == "regression" and (self.labels or self.positive_label is not None):
+            raise ValueError("labels and positive_label belong to classification")
+        if self.labels:
+            if len({str(label) for label in self.labels}) != len(self.labels):
+                raise ValueError("labels: each class once")
+            if self.positive_label is not None and self.positive_label not in self.labels:
+                raise ValueError("positive_label: not one of the labels")
+        if self.pull_request == "smoke" and self.smoke is None:
+            raise ValueError("smoke: pull-request is smoke, so the section smoke is needed")
+        return self
+
+    @property
+    def positive(self) -> Label | None:
+        """The positive class of a binary task: as given, else the last label; else ``None``."""
+        if not self.labels or len(self.labels) != 2:  # noqa: PLR2004
+            return self.positive_label
+        return self.labels[-1] if self.positive_label is None else self.positive_label
+
+    @property
+    def key_columns(self) -> list[str]:
+        """What the gate needs of an evaluation file: id, target and the columns that divide it."""
+        columns = [self.id, self.target]
+        columns += [name for name in (self.group, self.weight, self.time) if name]
+        columns += [column for part in self.gate.slices for column in part.columns]
+        return list(dict.fromkeys(columns))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Project:
+    """A configuration and where it stands."""
+
+    config: Config
+    file: Path
+    lines: dict[tuple[str | int, ...], int]
+
+    @property
+    def folder(self) -> Path:
+        """The folder of ``mlops.yaml``: every path in it starts here."""
+        return self.file.parent
+
+    def path(self, relative: str) -> Path:
+        """Resolve a path of the configuration; refuse one that a link leads outside."""
+        path = self.folder / relative
+        if not path.resolve().is_relative_to(self.folder.resolve()):
+            raise ConfigurationError(f"{relative} leads outside the project.", file=self.file)
+        return path
+
+    def line(self, *where: str | int) -> int | None:
+        """The line of a key, or of the nearest key above it."""
+        for length in range(len(where), 0, -1):
+            found = self.lines.get(tuple(where[:length]))
+            if found is not None:
+                return found
+        return None
+
+    def error(self, message: str, *where: str | int) -> ConfigurationError:
+        """An error at a key of this file."""
+        return ConfigurationError(message, file=self.file, line=self.line(*where))
+
+
+def _collect_lines(
+    node: object, where: tuple[str | int, ...], lines: dict[tuple[str | int, ...], int]
+) -> None:
+    if isinstance(node, CommentedMap):
+        for key, value in node.items():
+            lines[(*where, key)] = node.lc.key(key)[0] + 1
+            _collect_lines(value, (*where, key), lines)
+    elif isinstance(node, CommentedSeq):
+        for index, value in enumerate(node):
+            lines[(*where, index)] = node.lc.item(index)[0] + 1
+            _collect_lines(value, (*where, index), lines)
+
+
+def _plain(node: object) -> Any:  # noqa: ANN401 - any YAML value.
+    if isinstance(node, dict):
+        return {key: _plain(value) for key, value in node.items()}
+    if isinstance(node, list):
+        return [_plain(value) for value in node]
+    if isinstance(node, bool) or node is None:
+        return node
+    for kind in (int, float, str):  # ruamel.yaml keeps the notation in subclasses.
+        if isinstance(node, kind):
+            return kind(node)
+    return node
+
+
+def _key(error: Any, document: Any) -> tuple[str | int, ...]:  # noqa: ANN401
+    """Where an error stands in the document; pydantic adds the tried type of a union to it."""
+    where: list[str | int] = []
+    node = document
+    for part in error["loc"]:
+        if (isinstance(node, dict) and part in node) or (
+            isinstance(node, list) and isinstance(part, int)
+        ):
+            node = node[part]
+            where.append(part)
+    if error["type"] == "missing":
+        where.append(error["loc"][-1])
+    return tuple(where)
+
+
+def _known_names(where: tuple[str | int, ...]) -> list[str]:
+    """Names that the section at ``where`` knows."""
+    node: Any = Config.model_json_schema(by_alias=True)
+    definitions = node["$defs"]
+    for part in where:
+        options = [node, *node.get("anyOf", [])]
+        options = [definitions[o["$ref"].rpartition("/")[2]] if "$ref" in o else o for o in options]
+        following = [
+            o["properties"][part] if part in o.get("properties", {}) else o.get(branch)
+            for o in options
+            for branch in ("items" if isinstance(part, int) else "additionalProperties",)
+            if part in o.get("properties", {}) or isinstance(o.get(branch), dict)
+        ]
+        if not following:
+            return []
+        node = following[0]
+    options = [node, *node.get("anyOf", [])]
+    options = [definitions[o["$ref"].rpartition("/")[2]] if "$ref" in o else o for o in options]
+    return [name for option in options for name in option.get("properties", {})]
+
+
+def _explain(error: Any, document: Any) -> tuple[tuple[str | int, ...], str]:  # noqa: ANN401
+    where = _key(error, document)
+    name = ".".join(str(part) for part in where)
+    kind = error["type"]
+    if kind == "extra_forbidden":
+        near = difflib.get_close_matches(str(where[-1]), _known_names(where[:-1]), n=1)
+        hint = f" Did you mean {near[0]}?" if near else ""
+        return where, f"Unknown key {name}.{hint}"
+    if kind == "missing":
+        return where[:-1], f"{name} is missing."
+    text = error["msg"].removeprefix("Value error, ")
+    value = error.get("input")
+    if kind == "value_error" or isinstance(value, (dict, list)):
+        return where, f"{name}: {text}." if name else f"{text}."
+    return where, f"{name}: {text}, not {value!r}."
+
+
+def load(path: Path) -> Project:
+    """Read and check ``mlops.yaml``.
+
+    Raises :class:`ConfigurationError` with the line of the first thing that is wrong, and lists
+    the others under it.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigurationError(
+            "There is no such file; name it with --config (input: config).", file=path
+        ) from None
+    except (OSError, UnicodeDecodeError) as problem:
+        raise ConfigurationError(f"Cannot be read: {problem}.", file=path) from None
+    return parse(text, path)
+
+
+def parse(text: str, path: Path) -> Project:
+    """Check the text of a configuration; ``path`` is what errors and paths refer to."""
+    yaml = YAML(typ="rt")
+    yaml.allow_duplicate_keys = False
+    try:
+        document = yaml.load(text)
+    except MarkedYAMLError as problem:
+        mark = problem.problem_mark
+        raise ConfigurationError(
+            f"Not valid YAML: {problem.problem or problem}.",
+            file=path,
+            line=mark.line + 1 if mark else None,
+        ) from None
+    except YAMLError as problem:
+        raise ConfigurationError(f"Not valid YAML: {problem}.", file=path) from None
+    if not isinstance(document, dict):
+        raise ConfigurationError("Expected a mapping of settings.", file=path, line=1)
+    lines: dict[tuple[str | int, ...], int] = {}
+    _collect_lines(document, (), lines)
+    try:
+        plain = _plain(document)
+        config = Config.model_validate(plain)
+    except ValidationError as problem:
+        # A union reports each of its members; what got furthest says what is wrong.
+        found: dict[tuple[str | int, ...], str] = {}
+        for error in problem.errors(include_url=False):
+            found.setdefault(*_explain(error, plain))
+        found = {
+            where: message
+            for where, message in found.items()
+            if not any(other[: len(where)] == where != other for other in found)
+        }
+        project = Project(config=None, file=path, lines=lines)  # type: ignore[arg-type]
+        placed = [(project.line(*where) or 1, message) for where, message in found.items()]
+        (line, first), *others = sorted(placed)
+        more = "".join(f"\n  line {number}: {message}" for number, message in others)
+        raise ConfigurationError(first + more, file=path, line=line) from None
+    return Project(config=config, file=path, lines=lines)
+
+
+def json_schema() -> str:
+    """Give the JSON Schema of ``mlops.yaml``, as published in ``mlops.schema.json``."""
+    schema = Config.model_json_schema(by_alias=True)
+    return (
+        json.dumps(
+            {
+                "$schema": "https://json-schema.org/draft/2020-12/schema",
+                "$id": SCHEMA_URL,
+                **schema,
+                "title": "mlops.yaml",
+            },
+            indent=2,
+        )
+        + "\n"
+    )

@@ -1,0 +1,191 @@
+"""Evidence: one in-toto statement a stage, each naming the digests of those before it.
+
+Source: in-toto Attestation Framework, Statement v1
+(https://github.com/in-toto/attestation/blob/main/spec/v1/statement.md).
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import json
+import math
+import os
+import subprocess
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, NotRequired, TypedDict
+
+from mlops_actions import __version__, github
+from mlops_actions.errors import Failure
+
+STATEMENT = "https://in-toto.io/Statement/v1"
+PREDICATES = "https://github.com/mlops-actions/mlops-actions/evidence"
+_CHUNK = 1 << 20
+
+Status = Literal["pass", "fail", "inconclusive", "skipped"]
+
+
+class Check(TypedDict):
+    """One thing that was looked at, what was seen and what was asked for."""
+
+    name: str
+    status: Status
+    observed: Any
+    required: Any
+    message: NotRequired[str]
+
+
+def check(
+    name: str,
+    status: Status,
+    observed: object = None,
+    required: object = None,
+    message: str | None = None,
+    **more: object,
+) -> Check:
+    """Make a check; ``more`` are further JSON values of the stage's own."""
+    result: dict[str, Any] = {
+        "name": name,
+        "status": status,
+        "observed": observed,
+        "required": required,
+    }
+    if message:
+        result["message"] = message
+    return result | more  # type: ignore[return-value]
+
+
+def json_safe(value: object) -> Any:  # noqa: ANN401 - any JSON value.
+    """Turn non-finite numbers into strings: JSON has no word for them, and null would hide them."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
+    if isinstance(value, Mapping):
+        return {str(key): json_safe(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [json_safe(item) for item in value]
+    if isinstance(value, (datetime.date, datetime.datetime)):
+        return value.isoformat()
+    return value
+
+
+def sha256_file(path: Path) -> str:
+    """Digest of a file's bytes, in hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(_CHUNK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def sha256_tree(folder: Path) -> str:
+    """Digest of a folder: of the sorted lines ``<digest>  <relative path>`` of its files.
+
+    A symbolic link is refused: what it points to is not part of the folder.
+    """
+    lines = []
+    for path in sorted(folder.rglob("*")):
+        if path.is_symlink():
+            raise Failure("A symbolic link cannot be part of evidence.", file=path)
+        if path.is_file():
+            lines.append(f"{sha256_file(path)}  {path.relative_to(folder).as_posix()}\n")
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def subject(name: str, sha256: str) -> dict[str, Any]:
+    """Name a thing by its digest."""
+    return {"name": name, "digest": {"sha256": sha256}}
+
+
+def _tool_commit() -> str | None:
+    # The runner unpacks an action without its history, under its commit: .../<owner>/<repo>/<sha>.
+    root = Path(__file__).resolve().parents[2]
+    if len(root.name) == 40 and set(root.name) <= set("0123456789abcdef"):  # noqa: PLR2004
+        return root.name
+    if (root / ".git").exists():
+        answer = subprocess.run(
+            ["git", "-C", str(root), "rev-parse", "HEAD"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return answer.stdout.strip() or None
+    return os.environ.get("MLOPS_ACTIONS_COMMIT")
+
+
+def statement(  # noqa: PLR0913 - the parts of a statement.
+    stage: str,
+    verdict: str,
+    checks: Sequence[Check],
+    *,
+    subjects: Iterable[Mapping[str, Any]],
+    inputs: Iterable[Mapping[str, Any]] = (),
+    previous: Iterable[Path] = (),
+    **predicate: object,
+) -> dict[str, Any]:
+    """Make the evidence of a stage.
+
+    ``subjects`` and ``inputs`` come from :func:`subject`; ``previous`` are the evidence files that
+    this one builds on; ``predicate`` adds keys of the stage's own.
+    """
+    now = github.event()
+    body: dict[str, Any] = {
+        "stage": stage,
+        "verdict": verdict,
+        "checks": list(checks),
+        "inputs": list(inputs),
+        "previous": [subject(path.name, sha256_file(path)) for path in previous],
+        "tool": {"version": __version__, "commit": _tool_commit()},
+        "source": {
+            "repository": now.repository or None,
+            "commit": now.commit or None,
+            "ref": now.ref or None,
+            "run": now.run_url,
+        },
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        **predicate,
+    }
+    return {
+        "_type": STATEMENT,
+        "subject": list(subjects),
+        "predicateType": f"{PREDICATES}/{stage}/v1",
+        "predicate": body,
+    }
+
+
+def write_json(path: Path, document: object) -> str:
+    """Write a document whole or not at all; give its digest."""
+    text = json.dumps(json_safe(document), indent=2, allow_nan=False, default=str) + "\n"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read one of our JSON objects, or say in one line what is wrong with it."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise Failure("The file is missing.", file=path) from None
+    except (UnicodeDecodeError, json.JSONDecodeError) as problem:
+        raise Failure(f"Not valid JSON: {problem}.", file=path) from None
+    if not isinstance(document, dict):
+        raise Failure("Expected a JSON object.", file=path)
+    return document
+
+
+def read(path: Path, stage: str) -> dict[str, Any]:
+    """Read the evidence of a stage and give its predicate."""
+    document = read_json(path)
+    predicate = document.get("predicate")
+    if (
+        document.get("_type") != STATEMENT
+        or document.get("predicateType") != f"{PREDICATES}/{stage}/v1"
+        or not isinstance(predicate, dict)
+        or not isinstance(predicate.get("verdict"), str)
+        or not isinstance(predicate.get("checks"), list)
+    ):
+        raise Failure(f"This is not evidence of the stage {stage}.", file=path)
+    return predicate

@@ -1,0 +1,264 @@
+"""Everything that knows GitHub: messages, outputs, summary, the event, comments.
+
+Off GitHub the same calls print plain text, so every command works in a terminal. Messages go to
+standard error: standard output is for data.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import json
+import os
+import secrets
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from mlops_actions.errors import ConfigurationError, Failure
+
+COMMENT_LIMIT = 65_536  # Characters; GitHub refuses a longer comment.
+_TIMEOUT = 30  # Seconds for one call of the REST API.
+
+
+def on_github() -> bool:
+    """Say whether a workflow runs us."""
+    return os.environ.get("GITHUB_ACTIONS") == "true"
+
+
+def _escape(text: str, *, is_property: bool = False) -> str:
+    # The workflow command syntax: a raw newline would end the command, and what follows could be
+    # another one.
+    text = text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    return text.replace(":", "%3A").replace(",", "%2C") if is_property else text
+
+
+def annotate(level: str, message: str, **where: object) -> None:
+    """Print an annotation (``notice``, ``warning`` or ``error``), or its plain form off GitHub."""
+    if on_github():
+        properties = ",".join(
+            f"{key}={_escape(str(value), is_property=True)}"
+            for key, value in where.items()
+            if value is not None
+        )
+        head = f"::{level} {properties}::" if properties else f"::{level}::"
+        print(head + _escape(message), file=sys.stderr, flush=True)
+    else:
+        place = ":".join(str(where[key]) for key in ("file", "line", "col") if where.get(key))
+        prefix = f"{place}: " if place else ""
+        print(f"{level}: {prefix}{message}", file=sys.stderr, flush=True)
+
+
+def info(message: str) -> None:
+    """Print a line of progress. A line can never be read as a workflow command."""
+    if on_github():
+        message = "\n".join(
+            f" {line}" if line.lstrip().startswith(("::", "##[")) else line
+            for line in message.split("\n")
+        )
+    print(message, file=sys.stderr, flush=True)
+
+
+def warning(message: str, **where: object) -> None:
+    """Print a warning."""
+    annotate("warning", message, **where)
+
+
+def error(message: str, **where: object) -> None:
+    """Print an error."""
+    annotate("error", message, **where)
+
+
+def report_failure(failure: Failure) -> None:
+    """Print a :class:`Failure` once, with its place."""
+    error(failure.message, file=failure.file, line=failure.line, col=failure.column)
+
+
+@contextlib.contextmanager
+def group(title: str) -> Iterator[None]:
+    """Fold what is printed inside, on GitHub."""
+    print(f"::group::{_escape(title)}" if on_github() else title, file=sys.stderr, flush=True)
+    try:
+        yield
+    finally:
+        if on_github():
+            print("::endgroup::", file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def untrusted_output() -> Iterator[None]:
+    """Let a user's program print what it likes: the runner obeys no command in it.
+
+    Source: "Stopping and starting workflow commands", GitHub Actions documentation.
+    """
+    token = secrets.token_hex(16)
+    if on_github():
+        print(f"::stop-commands::{token}", flush=True)
+    try:
+        yield
+    finally:
+        if on_github():
+            print(f"::{token}::", flush=True)
+
+
+def mask(value: str) -> None:
+    """Keep a value out of the log from here on."""
+    if on_github():
+        for line in value.splitlines():
+            if line.strip():
+                print(f"::add-mask::{_escape(line)}", flush=True)
+
+
+def set_output(name: str, value: str) -> None:
+    """Set an output of the running step; off GitHub, do nothing."""
+    path = os.environ.get("GITHUB_OUTPUT")
+    if path:
+        delimiter = f"end-{secrets.token_hex(16)}"  # A value must not be able to end itself.
+        with Path(path).open("a", encoding="utf-8") as file:
+            file.write(f"{name}<<{delimiter}\n{value}\n{delimiter}\n")
+
+
+def add_summary(markdown: str) -> None:
+    """Append to the summary of the running step; off GitHub, do nothing."""
+    path = os.environ.get("GITHUB_STEP_SUMMARY")
+    if path:
+        with Path(path).open("a", encoding="utf-8") as file:
+            file.write(markdown.rstrip("\n") + "\n\n")
+
+
+def boolean(name: str, value: str) -> bool:
+    """Read an input that is ``true`` or ``false``; anything else is an error."""
+    if value not in {"true", "false"}:
+        raise ConfigurationError(f"{name}: expected true or false, not {value!r}.")
+    return value == "true"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Event:
+    """What started the workflow, as far as decisions need it."""
+
+    name: str
+    payload: Mapping[str, Any]
+    repository: str
+    ref: str
+    commit: str
+    actor: str
+    run_id: str
+    server: str
+
+    @property
+    def default_branch(self) -> str | None:
+        """The default branch's name, when the event carries it."""
+        value = self.payload.get("repository", {}).get("default_branch")
+        return value if isinstance(value, str) and value else None
+
+    @property
+    def on_default_branch(self) -> bool:
+        """Whether the run's ref is the default branch. A pull request's never is."""
+        branch = self.default_branch
+        return branch is not None and self.ref == f"refs/heads/{branch}"
+
+    @property
+    def pull_request(self) -> Mapping[str, Any] | None:
+        """The pull request in the event, if there is one."""
+        value = self.payload.get("pull_request")
+        return value if isinstance(value, dict) else None
+
+    @property
+    def labels(self) -> list[str]:
+        """The pull request's labels when the event was sent."""
+        request = self.pull_request or {}
+        return [label["name"] for label in request.get("labels", [])]
+
+    @property
+    def restricted(self) -> str | None:
+        """Why this run has neither secrets nor a token that writes; ``None`` if it has.
+
+        Source: "Approving workflow runs from forks" and "Dependabot on GitHub Actions".
+        """
+        request = self.pull_request
+        if request is not None:
+            head = (request.get("head") or {}).get("repo") or {}
+            if head.get("full_name") != self.repository:
+                return "the pull request comes from a fork"
+        if self.actor == "dependabot[bot]":
+            return "Dependabot started the run"
+        return None
+
+    @property
+    def run_url(self) -> str | None:
+        """The page of this run."""
+        if not (self.repository and self.run_id):
+            return None
+        return f"{self.server}/{self.repository}/actions/runs/{self.run_id}"
+
+
+@functools.cache
+def event() -> Event:
+    """Read the event from the environment; off GitHub, an empty one."""
+    path = os.environ.get("GITHUB_EVENT_PATH")
+    payload: dict[str, Any] = {}
+    if path and Path(path).is_file():
+        payload = json.loads(Path(path).read_text(encoding="utf-8") or "{}")
+    return Event(
+        name=os.environ.get("GITHUB_EVENT_NAME", ""),
+        payload=payload,
+        repository=os.environ.get("GITHUB_REPOSITORY", ""),
+        ref=os.environ.get("GITHUB_REF", ""),
+        commit=os.environ.get("GITHUB_SHA", ""),
+        actor=os.environ.get("GITHUB_ACTOR", ""),
+        run_id=os.environ.get("GITHUB_RUN_ID", ""),
+        server=os.environ.get("GITHUB_SERVER_URL", "https://github.com"),
+    )
+
+
+def upsert_comment(*, number: int, marker: str, body: str, token: str) -> str | None:
+    """Keep exactly one comment with ``marker`` on a pull request; give its URL.
+
+    Gives ``None``, after a warning, where the token may not comment (forks, Dependabot): the
+    missing right must not change a verdict. ``body`` must fit GitHub's limit with the marker.
+    """
+    import requests  # noqa: PLC0415 - 0.16 s that only this call needs.
+
+    api = os.environ.get("GITHUB_API_URL", "https://api.github.com")
+    base = f"{api}/repos/{event().repository}/issues"
+    session = requests.Session()
+    session.headers.update(
+        {
+            "Accept": "application/vnd.github+json",
+            "Authorization": f"Bearer {token}",
+            "X-GitHub-Api-Version": "2022-11-28",
+        }
+    )
+    session.trust_env = True
+    text = f"{marker}\n{body}"
+    if len(text) > COMMENT_LIMIT:
+        raise ValueError("the comment is longer than GitHub takes")
+    try:
+        found: str | None = None
+        url: str | None = f"{base}/{number}/comments?per_page=100"
+        while url and not found:
+            page = session.get(url, timeout=_TIMEOUT)
+            page.raise_for_status()
+            for comment in page.json():
+                # Only a bot's: anyone may write a comment that begins with our marker.
+                is_bot = (comment.get("user") or {}).get("type") == "Bot"
+                if is_bot and str(comment.get("body", "")).startswith(marker):
+                    found = f"{base}/comments/{comment['id']}"
+                    break
+            url = page.links.get("next", {}).get("url")
+        if found:
+            answer = session.patch(found, json={"body": text}, timeout=_TIMEOUT)
+        else:
+            answer = session.post(
+                f"{base}/{number}/comments", json={"body": text}, timeout=_TIMEOUT
+            )
+        answer.raise_for_status()
+    except requests.RequestException as problem:
+        status = getattr(problem.response, "status_code", None)
+        detail = f"GitHub answered {status}" if status else str(problem)
+        warning(f"The report was not written on the pull request: {detail}.")
+        return None
+    return str(answer.json().get("html_url") or "") or None
