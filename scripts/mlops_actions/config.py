@@ -82,7 +82,7 @@ class DataChecks(_Section):
     """What is checked besides the schema."""
 
     min_rows: int = Field(1, ge=1, description="Fewest rows of each file.")
-    unique_id: bool = Field(True, description="Whether an id may occur once only.")  # noqa: FBT003
+    unique_id: bool = Field(True, description="Whether an id may occur once only.")
     max_null_fraction: dict[Column, Fraction] = Field(
         default_factory=dict, description="Largest share of nulls, by column."
     )
@@ -154,11 +154,11 @@ class Train(_Section):
     )
     timeout: Duration = Field("60m", description="The command is stopped after this time.")
     dvc_pull: bool = Field(
-        True,  # noqa: FBT003
+        True,
         description="Pull from the DVC remote before the data command, where one is configured.",
     )
     dvc_push: bool = Field(
-        False,  # noqa: FBT003
+        False,
         description="Push to the DVC remote after success, on the default branch only.",
     )
     dvc_lock: Literal["report", "fail", "ignore"] = Field(
@@ -212,7 +212,7 @@ class Slice(_Section):
         None, ge=2, le=20, description="Cut a numeric column into this many quantile bins."
     )
     require: bool = Field(
-        False,  # noqa: FBT003
+        False,
         description="The requirement must be shown in each slice; otherwise a slice is a "
         "guardrail, which fails when a violation is shown.",
     )
@@ -377,7 +377,7 @@ def _collect_lines(
             _collect_lines(value, (*where, index), lines)
 
 
-def _plain(node: object) -> Any:  # noqa: ANN401 - any YAML value.
+def _plain(node: object) -> Any:
     if isinstance(node, dict):
         return {key: _plain(value) for key, value in node.items()}
     if isinstance(node, list):
@@ -390,7 +390,7 @@ def _plain(node: object) -> Any:  # noqa: ANN401 - any YAML value.
     return node
 
 
-def _key(error: Any, document: Any) -> tuple[str | int, ...]:  # noqa: ANN401
+def _key(error: Any, document: Any) -> tuple[str | int, ...]:
     """Where an error stands in the document; pydantic adds the tried type of a union to it."""
     where: list[str | int] = []
     node = document
@@ -426,7 +426,7 @@ def _known_names(where: tuple[str | int, ...]) -> list[str]:
     return [name for option in options for name in option.get("properties", {})]
 
 
-def _explain(error: Any, document: Any) -> tuple[tuple[str | int, ...], str]:  # noqa: ANN401
+def _explain(error: Any, document: Any) -> tuple[tuple[str | int, ...], str]:
     where = _key(error, document)
     name = ".".join(str(part) for part in where)
     kind = error["type"]

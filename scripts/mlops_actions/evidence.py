@@ -56,7 +56,7 @@ def check(
     return result | more  # type: ignore[return-value]
 
 
-def json_safe(value: object) -> Any:  # noqa: ANN401 - any JSON value.
+def json_safe(value: object) -> Any:
     """Turn non-finite numbers into strings: JSON has no word for them, and null would hide them."""
     if isinstance(value, float) and not math.isfinite(value):
         return "NaN" if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
@@ -113,7 +113,7 @@ def _tool_commit() -> str | None:
     return os.environ.get("MLOPS_ACTIONS_COMMIT")
 
 
-def statement(  # noqa: PLR0913 - the parts of a statement.
+def statement(
     stage: str,
     verdict: str,
     checks: Sequence[Check],
