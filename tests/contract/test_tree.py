@@ -1,0 +1,61 @@
+"""The rules hold in every workflow and action of the repository."""
+
+import re
+
+import pytest
+from rules import RULES
+from sources import ACTIONS, PUBLIC_WORKFLOWS, ROOT, SOURCES, WORKFLOWS, Source
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.name)
+@pytest.mark.parametrize("name", RULES)
+def test_rule_holds(name: str, source: Source):
+    assert list(RULES[name](source)) == []
+
+
+def test_there_is_something_to_check():
+    assert {"quality-gate", "train"} <= {source.stem for source in PUBLIC_WORKFLOWS}
+    assert {"ci", "release"} <= {source.stem for source in WORKFLOWS}
+    assert {"validate", "train", "score", "gate", "publish"} <= {s.stem for s in ACTIONS}
+    assert "action.yml" in {source.name for source in ACTIONS}
+    assert all(source.name.endswith(".yml") for source in SOURCES)
+
+
+def pins(sources: list[Source]) -> dict[str, set[tuple[str, str]]]:
+    """The pins of each of others' actions: commit and version comment."""
+    found: dict[str, set[tuple[str, str]]] = {}
+    for source in sources:
+        for number, uses in source.uses:
+            action, at, commit = uses.partition("@")
+            if at and not uses.startswith("$/"):
+                repository = "/".join(action.split("/")[:2])
+                version = source.line(number).rpartition("# ")[2].strip()
+                found.setdefault(repository, set()).add((commit, version))
+    return found
+
+
+def test_one_pin_an_action():
+    several = {name: found for name, found in pins(SOURCES).items() if len(found) > 1}
+    assert several == {}
+
+
+def test_one_pin_an_action_catches_two():
+    text = (
+        "on: push\njobs:\n  a:\n    steps:\n"
+        "      - uses: actions/cache/save@{} # v1.0.0\n"
+        "      - uses: actions/cache/restore@{} # v1.0.1\n"
+    ).format("a" * 40, "b" * 40)
+    found = pins([Source(".github/workflows/x.yml", text)])
+    assert found == {"actions/cache": {("a" * 40, "v1.0.0"), ("b" * 40, "v1.0.1")}}
+
+
+def test_documents_name_the_same_pins():
+    """An example that a reader copies is as current as what we run."""
+    known = pins(SOURCES)
+    for path in [ROOT / "README.md", *ROOT.glob("docs/**/*.md")]:
+        text = path.read_text(encoding="utf-8")
+        for action, commit, version in re.findall(
+            r"uses: ([\w.-]+/[\w.-]+)[\w/.-]*@([0-9a-f]{40}) # (v[\d.]+)", text
+        ):
+            if action in known:
+                assert {(commit, version)} == known[action], path.name
