@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from mlops_actions import __version__, github
-from mlops_actions.errors import Failure
+from mlops_actions.errors import ConfigurationError, Failure
 
 # A command's module is imported when it is called: validation must not wait for MLflow's client.
 COMMANDS = {
@@ -16,6 +18,7 @@ COMMANDS = {
     "train": "Run the training command and export the run it logged.",
     "score": "Predict the evaluation sets with the candidate and the champion.",
     "gate": "Decide whether the candidate is blessed.",
+    "comment": "Keep the report on the pull request up to date.",
     "publish": "Register a blessed candidate and move its alias.",
     "registry": "Look at the registry: fetch the baseline, open MLflow's page.",
     "local": "Run a repository's workflows on this machine.",
@@ -40,8 +43,15 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         "            2 the configuration or the call is wrong",
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    parser.add_argument(
+        "--directory",
+        type=Path,
+        default=Path(),
+        metavar="DIR",
+        help="Run in this folder; paths are relative to it.",
+    )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    chosen = next((word for word in argv if not word.startswith("-")), None)
+    chosen = next((word for word in argv if word in COMMANDS), None)
     for name, summary in COMMANDS.items():
         command = commands.add_parser(name, help=summary, description=summary)
         if name == chosen:
@@ -52,10 +62,25 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
+def enter(folder: Path) -> None:
+    """Change to ``folder``, which in a workflow lies in the checked-out repository.
+
+    Raises :class:`ConfigurationError` when it is not a folder, or lies outside.
+    """
+    workspace = os.environ.get("GITHUB_WORKSPACE")
+    if workspace and not folder.resolve().is_relative_to(Path(workspace).resolve()):
+        raise ConfigurationError(f"The working directory {folder} is outside the repository.")
+    try:
+        os.chdir(folder)
+    except OSError:
+        raise ConfigurationError(f"The working directory {folder} is not a folder.") from None
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; give its exit code."""
     try:
         arguments = _parse(sys.argv[1:] if argv is None else argv)
+        enter(arguments.directory)
         code: int = arguments.run(arguments)
     except Failure as failure:
         github.report_failure(failure)

@@ -10,6 +10,7 @@ import dataclasses
 import datetime
 import difflib
 import json
+import os
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -183,9 +184,28 @@ class MetricPolicy(_Section):
     max_absolute_change: float | None = Field(
         None, gt=0, description="A larger improvement is suspicious: it reads as a leak."
     )
+    max_undetectable_loss: float | None = Field(
+        None,
+        gt=0,
+        description="A guardrail that would have missed a larger loss (at 80 % power) is "
+        "inconclusive.",
+    )
     greater_is_better: bool | None = Field(
         None, description="Needed only for loss_<name>; known for every other metric."
     )
+
+    @property
+    def compares(self) -> bool:
+        """Whether a rule of it needs a champion."""
+        return any(
+            value is not None
+            for value in (
+                self.min_absolute_change,
+                self.min_relative_change,
+                self.non_inferiority_margin,
+                self.max_absolute_change,
+            )
+        )
 
     @model_validator(mode="after")
     def _asks_something(self) -> MetricPolicy:
@@ -217,6 +237,20 @@ class Slice(_Section):
         "guardrail, which fails when a violation is shown.",
     )
     min_slice_size: int | None = Field(None, ge=1, description="Fewest rows; see gate.")
+    metrics: list[str] | None = Field(
+        None, min_length=1, description="The metrics to judge here; by default all of the gate's."
+    )
+    values: list[Label] | None = Field(
+        None, min_length=1, description="Values of a single column that must occur."
+    )
+
+    @model_validator(mode="after")
+    def _fits(self) -> Slice:
+        if len(set(self.columns)) != len(self.columns):
+            raise ValueError("columns: each column once")
+        if self.values is not None and (len(self.columns) > 1 or self.bins is not None):
+            raise ValueError("values: needs a single column without bins")
+        return self
 
 
 class Gate(_Section):
@@ -231,6 +265,10 @@ class Gate(_Section):
     )
     min_rows: int = Field(100, ge=1, description="Fewer evaluation rows than this decide nothing.")
     confidence: float = Field(0.95, gt=0.5, lt=1, description="Level of the two-sided intervals.")
+    resamples: int = Field(
+        10_000, ge=1_000, le=1_000_000, description="Draws, where an interval is made of draws."
+    )
+    seed: int = Field(0, ge=0, description="Of the draws; kept in the evidence.")
     bootstrap: Literal["allow", "refuse"] = Field(
         "refuse",
         description="What the first model meets, when there is no champion to compare with.",
@@ -449,6 +487,9 @@ def load(path: Path) -> Project:
     Raises :class:`ConfigurationError` with the line of the first thing that is wrong, and lists
     the others under it.
     """
+    workspace = os.environ.get("GITHUB_WORKSPACE")
+    if workspace and not path.resolve().is_relative_to(Path(workspace).resolve()):
+        raise ConfigurationError("The configuration is outside the repository.", file=path)
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -458,6 +499,13 @@ def load(path: Path) -> Project:
     except (OSError, UnicodeDecodeError) as problem:
         raise ConfigurationError(f"Cannot be read: {problem}.", file=path) from None
     return parse(text, path)
+
+
+def load_elsewhere(path: Path) -> Project:
+    """Read the configuration of another commit, checked out outside the workspace."""
+    if not path.is_file():
+        raise ConfigurationError("That commit has no such file.", file=path)
+    return parse(path.read_text(encoding="utf-8"), path)
 
 
 def parse(text: str, path: Path) -> Project:

@@ -1,0 +1,160 @@
+"""Register a blessed candidate, move the alias challenger, keep the evidence with the version.
+
+Reads what the job ``model`` handed over as files from a stranger: names, sizes and digests are
+checked first, no database is opened and no address in them is followed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from mlops_actions import config, evidence, exported_run, github
+from mlops_actions.errors import ConfigurationError, Failure
+from mlops_actions.registry import branch_of
+from mlops_actions.registry.store import (
+    CHALLENGER,
+    EmbeddedRegistry,
+    Registry,
+    ServerRegistry,
+    Version,
+    quiet,
+    tracking_uri,
+)
+from mlops_actions.state import Checkout
+
+_STAGES = ("validate", "train", "score", "gate")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("--config", type=Path, default=Path("mlops.yaml"), help="mlops.yaml.")
+    parser.add_argument(
+        "--handover", type=Path, required=True, help="Folder with the run and its evidence."
+    )
+    parser.add_argument(
+        "--gate", type=Path, required=True, help="gate.json, as written by `gate` in this job."
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Publish; give 0 when a version was registered."""
+    loaded = config.load(arguments.config)
+    event = github.event()
+    if event.name and not event.on_default_branch:
+        raise ConfigurationError(
+            f"Only the default branch registers models; this run is on {event.ref or 'no ref'}."
+        )
+    handover: Path = arguments.handover
+    predicate = verify(handover, arguments.gate)
+    exported_run.check_files(handover)
+    exported = exported_run.read(handover / "run" / "run.json")
+    trained = evidence.read(handover / "train.json", "train")
+    tags = {
+        "mlops.verdict": predicate["verdict"],
+        "mlops.original_run_id": exported.run_id,
+        "mlops.pipeline_digest": str(trained["pipeline_digest"]),
+        "mlops.model_digest": evidence.sha256_tree(handover / "run" / "model"),
+        "mlops.gate_digest": evidence.sha256_file(arguments.gate),
+        "mlops.commit": event.commit,
+        "mlops.cutoff": str(
+            evidence.read_json(handover / "data.json")["training"].get("cutoff") or ""
+        ),
+    }
+    with tempfile.TemporaryDirectory(prefix="mlops-evidence-") as folder:
+        kept = Path(folder) / "evidence"
+        _collect(handover, arguments.gate, kept)
+        version, document = _register(loaded, exported, handover / "run", kept, tags)
+    evidence.write_json(arguments.gate.with_name("publish.json"), document)
+    name = loaded.config.name
+    github.info(f"Registered {name} version {version.version}, alias {CHALLENGER}.")
+    github.add_summary(
+        f"Registered **{name}** version **{version.version}** with alias `{CHALLENGER}`."
+    )
+    github.set_output("version", version.version)
+    github.set_output("run-id", version.run_id)
+    return 0
+
+
+def verify(handover: Path, gate: Path) -> dict[str, Any]:
+    """Check the chain of evidence up to the gate's verdict; give the gate's predicate.
+
+    Raises :class:`Failure` when the verdict is not ``blessed`` or a file is not the one that was
+    judged.
+    """
+    predicate = evidence.read(gate, "gate")
+    if predicate["verdict"] != "blessed":
+        raise Failure(f"The verdict is {predicate['verdict']}: only blessed models are registered.")
+    if predicate.get("gated") is False:
+        raise Failure("The gate ran without deciding (mode): only blessed models are registered.")
+    judged = {item["name"]: item["digest"]["sha256"] for item in predicate["previous"]}
+    for stage in _STAGES[:-1]:
+        path = handover / f"{stage}.json"
+        if judged.get(path.name) != evidence.sha256_file(path):
+            raise Failure("This is not the evidence that was judged.", file=path)
+    subjects = {
+        item["name"]: item["digest"]["sha256"]
+        for item in evidence.read_json(handover / "train.json")["subject"]
+    }
+    run = handover / "run"
+    exported_run.check_files(run)
+    if subjects.get("run") != evidence.sha256_file(run / "run.json"):
+        raise Failure("This is not the run that was judged.", file=run / "run.json")
+    if subjects.get("model") != evidence.sha256_tree(run / "model"):
+        raise Failure("This is not the model that was judged.", file=run / "model")
+    return predicate
+
+
+def _collect(handover: Path, gate: Path, folder: Path) -> None:
+    folder.mkdir()
+    for name in ("data.json", "profile.json", *(f"{stage}.json" for stage in _STAGES[:-1])):
+        if (handover / name).is_file():
+            shutil.copyfile(handover / name, folder / name)
+    shutil.copyfile(gate, folder / "gate.json")
+    for path in sorted((handover / "predictions").glob("*/candidate.parquet")):
+        target = folder / "predictions" / path.parent.name / path.name
+        target.parent.mkdir(parents=True)
+        shutil.copyfile(path, target)
+
+
+def _register(
+    loaded: config.Project,
+    exported: exported_run.ExportedRun,
+    run_folder: Path,
+    kept: Path,
+    tags: dict[str, str],
+) -> tuple[Version, dict[str, Any]]:
+    quiet()
+    name = loaded.config.name
+
+    def into(registry: Registry) -> tuple[Version, dict[str, Any]]:
+        version = registry.publish(
+            name=name, run=exported, folder=run_folder, tags=tags, alias=CHALLENGER
+        )
+        document = evidence.statement(
+            "publish",
+            "passed",
+            [evidence.check("registered", "pass", version.version)],
+            subjects=[evidence.subject("model", tags["mlops.model_digest"])],
+            previous=[kept / "gate.json"],
+            model=name,
+            version=version.version,
+            run_id=version.run_id,
+            registry=registry.kind,
+            aliases={CHALLENGER: version.version},
+        )
+        evidence.write_json(kept / "publish.json", document)
+        registry.store_evidence(version.run_id, kept)
+        return version, document
+
+    uri = tracking_uri(loaded.config.registry)
+    if uri:
+        return into(ServerRegistry(uri))
+
+    def change(checkout: Checkout) -> tuple[Version, dict[str, Any]]:
+        return into(EmbeddedRegistry(checkout))
+
+    return branch_of(loaded).transaction(change, f"{name}: register a version as {CHALLENGER}")

@@ -1,0 +1,91 @@
+"""Look at the registry: fetch what a candidate is compared with, or open MLflow's own page.
+
+MLFLOW_TRACKING_URI names a server; without it the registry is the branch mlops-state of the
+repository's remote origin.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import tempfile
+from pathlib import Path
+
+from mlops_actions import config, github
+from mlops_actions.errors import ConfigurationError, Failure
+from mlops_actions.state import Branch
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the sub-commands."""
+    parser.add_argument("--config", type=Path, default=Path("mlops.yaml"), help="mlops.yaml.")
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    fetch = actions.add_parser("fetch", help="Write the baseline's evidence and model.")
+    fetch.add_argument("--output", type=Path, required=True, help="Folder, written anew.")
+    fetch.add_argument("--no-model", action="store_true", help="Leave the model's files out.")
+    ui = actions.add_parser("ui", help="Open MLflow's page on the registry.")
+    ui.add_argument("--port", type=int, default=5000, help="Port on this machine (default: 5000).")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run a sub-command."""
+    project = config.load(arguments.config)
+    if arguments.action == "fetch":
+        from mlops_actions.registry import baseline
+
+        document = baseline.fetch(
+            project, arguments.output, branch_of(project), model=not arguments.no_model
+        )
+        found = document["baseline"]
+        github.info(
+            f"Baseline: {found['alias']}, version {found['version']}"
+            if found
+            else f"Baseline: none{': ' + document['problem'] if document['problem'] else ''}"
+        )
+        return 0
+    return _ui(project, arguments.port)
+
+
+def branch_of(project: config.Project) -> Branch:
+    """The branch ``mlops-state`` of the repository that holds a project."""
+
+    return Branch(repository=project.folder.resolve(), token=os.environ.get("GITHUB_TOKEN") or None)
+
+
+def _ui(project: config.Project, port: int) -> int:
+    from mlops_actions.registry.store import EmbeddedRegistry, tracking_uri
+
+    uri = tracking_uri(project.config.registry)
+    if uri:
+        github.info(f"MLflow's page is the server's own: {uri}")
+        return 0
+    root = Path(__file__).resolve().parents[3]
+    if not (root / "uv.lock").is_file():
+        raise ConfigurationError("MLflow's page needs a checkout of this project, with uv.lock.")
+    with tempfile.TemporaryDirectory(prefix="mlops-registry-") as folder:
+        checkout = branch_of(project).checkout(Path(folder))
+        if not EmbeddedRegistry.exists(checkout):
+            raise Failure("There is no embedded registry yet: the first training makes it.")
+        checkout.git("sparse-checkout", "disable")
+        github.info(f"http://127.0.0.1:{port} shows a copy: what is changed there is not kept.")
+        environment = {k: v for k, v in os.environ.items() if not k.startswith(("UV_", "PYTHON"))}
+        environment["UV_PROJECT_ENVIRONMENT"] = str(_server_environment())
+        process = subprocess.run(
+            [
+                "uv", "run", "--quiet", "--locked", "--project", str(root),
+                "--only-group", "server", "mlflow", "server",
+                "--host", "127.0.0.1", "--port", str(port), "--workers", "1",
+                "--backend-store-uri", f"sqlite:///{folder}/registry/mlflow.db",
+                "--artifacts-destination", f"{folder}/registry/artifacts",
+            ],
+            env=environment,
+            check=False,
+        )  # fmt: skip
+    return process.returncode
+
+
+def _server_environment() -> Path:
+    from mlops_actions.project import cache_folder
+
+    return cache_folder() / "server"

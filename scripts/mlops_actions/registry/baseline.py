@@ -1,0 +1,87 @@
+"""What the candidate is compared with: the champion, else the challenger, else nothing."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from mlops_actions import github
+from mlops_actions.config import Project
+from mlops_actions.errors import Failure
+from mlops_actions.evidence import write_json
+from mlops_actions.registry.store import (
+    CHALLENGER,
+    CHAMPION,
+    EmbeddedRegistry,
+    Registry,
+    ServerRegistry,
+    describe,
+    quiet,
+    tracking_uri,
+)
+from mlops_actions.state import Branch
+
+DOCUMENT = "baseline.json"
+
+
+def fetch(project: Project, output: Path, branch: Branch, *, model: bool) -> dict[str, Any]:
+    """Write ``baseline.json``, the baseline's evidence and, with ``model``, its files.
+
+    ``output`` gets ``baseline.json``, ``evidence/`` and ``model/``. What cannot be reached is
+    recorded there with its reason, under ``problem``, instead of raised: the verdict is then
+    inconclusive, never a bootstrap.
+    """
+    quiet()
+    if output.exists():
+        shutil.rmtree(output)
+    output.mkdir(parents=True)
+    document: dict[str, Any] = {
+        "schema": 1,
+        "model": project.config.name,
+        "registry": None,
+        "baseline": None,
+        "aliases": {},
+        "versions": {},
+        "problem": None,
+    }
+    try:
+        uri = tracking_uri(project.config.registry)
+        if uri:
+            document["registry"] = "server"
+            _fill(document, ServerRegistry(uri), output, model=model)
+        else:
+            document["registry"] = "embedded"
+            with tempfile.TemporaryDirectory(prefix="mlops-state-") as folder:
+                checkout = branch.checkout(Path(folder))
+                if EmbeddedRegistry.exists(checkout):
+                    _fill(document, EmbeddedRegistry(checkout), output, model=model)
+    except Failure as problem:
+        document["problem"] = problem.message
+        github.warning(f"The baseline is out of reach: {problem.message}")
+    restricted = github.event().restricted
+    if restricted and document["baseline"] is None and document["problem"] is None:
+        # Secrets are withheld: "no champion" and "no sight of it" look the same from here.
+        document["problem"] = f"{restricted}, so the registry may be out of sight"
+    write_json(output / DOCUMENT, document)
+    return document
+
+
+def _fill(document: dict[str, Any], registry: Registry, output: Path, *, model: bool) -> None:
+    name = document["model"]
+    document |= describe(registry, name)
+    alias = next((a for a in (CHAMPION, CHALLENGER) if a in document["aliases"]), None)
+    if alias is None:
+        return
+    version = registry.version(name, document["aliases"][alias])
+    registry.download_evidence(version, output / "evidence")
+    if model:
+        registry.download_model(version, output / "model")
+    document["baseline"] = {
+        "alias": alias,
+        "version": version.version,
+        "run_id": version.run_id,
+        "model_digest": version.tags.get("mlops.model_digest"),
+        "cutoff": version.tags.get("mlops.cutoff") or None,
+    }

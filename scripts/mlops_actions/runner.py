@@ -1,0 +1,307 @@
+"""The one file that runs in the project environment, beside user code.
+
+It needs nothing but what the project has: an MLflow client, and pandas or polars to read Parquet.
+Its only argument is a JSON object with ``command`` and what that command needs; its answer is
+files. It must not import anything else of ours: the project does not have it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import math
+import os
+import shutil
+import sys
+import traceback
+from pathlib import Path
+from urllib.parse import unquote, urlparse
+
+WRONG = 3  # Exit code: the message on the last line is for the user.
+
+
+class Wrong(Exception):
+    """Something the user can act on."""
+
+
+def _plain_path(uri: str) -> Path:
+    parsed = urlparse(uri)
+    if parsed.scheme not in {"", "file"}:
+        raise Wrong(
+            f"The run keeps its files at {parsed.scheme}:, out of our reach. Leave "
+            "MLFLOW_TRACKING_URI and the artifact location as the environment sets them."
+        )
+    return Path(unquote(parsed.path))
+
+
+def _client(store: str):
+    os.environ["MLFLOW_TRACKING_URI"] = store
+    from mlflow import MlflowClient
+
+    return MlflowClient(tracking_uri=store)
+
+
+def prepare_store(store: str, experiment: str, artifacts: str) -> None:
+    """Make the scratch store of a training command, with an artifact folder beside it."""
+    _client(store).create_experiment(experiment, artifact_location=Path(artifacts).as_uri())
+
+
+def _all_runs(client):
+    experiments = [found.experiment_id for found in client.search_experiments()]
+    runs, token = [], None
+    while True:
+        page = client.search_runs(experiments, max_results=1000, page_token=token)
+        runs.extend(page)
+        token = page.token
+        if not token:
+            return runs, experiments
+
+
+def _logged_models(client, experiments, runs) -> list[tuple[str, str, Path, dict]]:
+    """Give (run id, name, folder, params) of each model that the runs logged."""
+    found = []
+    if hasattr(client, "search_logged_models"):
+        token = None
+        while experiments:
+            page = client.search_logged_models(experiments, page_token=token)
+            for model in page:
+                if model.source_run_id:
+                    folder = _plain_path(model.artifact_location)
+                    params = {key: str(value) for key, value in (model.params or {}).items()}
+                    found.append((model.source_run_id, model.name, folder, params))
+            token = page.token
+            if not token:
+                break
+    if not found:  # MLflow 2 keeps models among the artifacts of the run.
+        for run in runs:
+            history = json.loads(run.data.tags.get("mlflow.log-model.history", "[]"))
+            for entry in history:
+                folder = _plain_path(run.info.artifact_uri) / entry["artifact_path"]
+                found.append((run.info.run_id, entry["artifact_path"], folder, {}))
+    return found
+
+
+def export(store: str, output: str, failed: bool) -> None:
+    """Write the run that the training command logged: ``run.json``, ``model/``, ``artifacts/``.
+
+    With ``failed``, runs that the command left open are marked FAILED and no model is asked for.
+    """
+    client = _client(store)
+    runs, experiments = _all_runs(client)
+    for run in runs:
+        if run.info.status in {"RUNNING", "SCHEDULED"}:
+            client.set_terminated(run.info.run_id, "FAILED" if failed else "FINISHED")
+    runs, experiments = _all_runs(client)
+    parents = {run.info.run_id: run.data.tags.get("mlflow.parentRunId") for run in runs}
+    models = _logged_models(client, experiments, runs)
+    # A search logs a model in each nested run; the model of the run around them is the answer.
+    outer = [model for model in models if not parents.get(model[0])]
+    chosen = outer or models
+    if not failed:
+        if not runs:
+            raise Wrong("no-run")
+        if not chosen:
+            raise Wrong(
+                "The command logged no model. Call mlflow.<flavor>.log_model(…, name='model') "
+                "inside the run."
+            )
+        if len(chosen) > 1:
+            listed = ", ".join(f"{name} in run {run_id}" for run_id, name, _, _ in chosen)
+            raise Wrong(
+                f"The command logged {len(chosen)} models ({listed}); one is expected. In a search, "
+                "log the best one in the parent run and the others in nested runs."
+            )
+    if not runs:
+        return
+    if failed:
+        run = next((r for r in runs if not parents[r.info.run_id]), runs[0])
+        model = None
+    else:
+        run_id, name, source, params = chosen[0]
+        run = next((r for r in runs if r.info.run_id == run_id), None)
+        if run is None:
+            raise Wrong(f"The logged model names run {run_id}, which does not exist.")
+        model = {"name": name, "params": params}
+    info = run.info
+    metrics = {
+        key: [
+            {"value": _number(item.value), "timestamp": item.timestamp, "step": item.step}
+            for item in client.get_metric_history(info.run_id, key)
+        ]
+        for key in run.data.metrics
+    }
+    inputs = run.inputs.dataset_inputs if run.inputs else []
+    document = {
+        "schema": 1,
+        "run_id": info.run_id,
+        "name": info.run_name or "",
+        "status": "FAILED" if failed else info.status,
+        "start": info.start_time,
+        "end": info.end_time,
+        "params": dict(run.data.params),
+        "metrics": metrics,
+        "tags": {k: v for k, v in run.data.tags.items() if not k.startswith("mlflow.")},
+        "datasets": [{"name": i.dataset.name, "digest": i.dataset.digest} for i in inputs],
+        "model": model,
+    }
+    target = Path(output)
+    target.mkdir(parents=True, exist_ok=True)
+    if model:
+        shutil.copytree(source, target / "model", symlinks=True)
+    kept = _plain_path(info.artifact_uri)
+    if kept.is_dir():
+        shutil.copytree(
+            kept,
+            target / "artifacts",
+            symlinks=True,
+            ignore=lambda folder, names: (
+                [entry for entry in names if (Path(folder) / entry).resolve() == source.resolve()]
+                if model
+                else []
+            ),
+        )
+    (target / "run.json").write_text(json.dumps(document, indent=2), encoding="utf-8")
+
+
+def _number(value: float):
+    # JSON has no word for them; pydantic reads these strings as the floats they are.
+    if math.isfinite(value):
+        return value
+    return "NaN" if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
+
+
+def _frames():
+    try:
+        import pandas as pd
+    except ImportError:
+        import polars as pl
+
+        return pl, False
+    return pd, True
+
+
+def _user_function(name: str):
+    module, _, attribute = name.partition(":")
+    sys.path.insert(0, os.getcwd())
+    return getattr(importlib.import_module(module), attribute)
+
+
+def _native(folder: str):
+    """Give the native model where MLflow's flavour can load it, else ``None``."""
+    from mlflow.models import Model
+
+    flavours = Model.load(folder).flavors
+    loader = flavours.get("python_function", {}).get("loader_module", "")
+    if not loader.startswith("mlflow.") or loader.startswith("mlflow.pyfunc"):
+        return None
+    load = getattr(importlib.import_module(loader), "load_model", None)
+    return load(folder) if load else None
+
+
+def _features(folder: str, frame, drop: list[str]):
+    from mlflow.models import Model
+
+    signature = Model.load(folder).get_input_schema()
+    if signature is not None and signature.has_input_names():
+        names = signature.input_names()
+        required = set(signature.required_input_names())
+        missing = [name for name in names if name not in frame.columns and name in required]
+        if missing:
+            raise Wrong(f"The evaluation set lacks the model's column {', '.join(missing)}.")
+        return frame[[name for name in names if name in frame.columns]]
+    return frame[[name for name in frame.columns if name not in drop]]
+
+
+def _default_predictions(folder: str, frame, request: dict) -> dict:
+    features = _features(folder, frame, request["not_features"])
+    labels = request["labels"]
+    native = _native(folder) if labels else None
+    if native is not None and hasattr(native, "predict_proba"):
+        classes = [str(item) for item in native.classes_.tolist()]
+        wanted = [str(label) for label in labels]
+        if sorted(classes) != sorted(wanted):
+            raise Wrong(f"The model knows the classes {classes}; mlops.yaml names {wanted}.")
+        matrix = native.predict_proba(features)
+        columns = {"prediction": native.classes_[matrix.argmax(axis=1)]}
+        for label in wanted:
+            columns[f"probability_{label}"] = matrix[:, classes.index(label)]
+        return columns
+    import mlflow.pyfunc
+
+    answer = mlflow.pyfunc.load_model(folder).predict(features)
+    return _columns_of(answer)
+
+
+def _columns_of(answer) -> dict:
+    if isinstance(answer, dict):
+        return answer
+    if hasattr(answer, "columns"):
+        names = list(answer.columns)
+        if len(names) == 1:
+            return {"prediction": answer[names[0]]}
+        return {name: answer[name] for name in names}
+    if getattr(answer, "ndim", 1) == 2 and answer.shape[1] == 1:
+        answer = answer[:, 0]
+    return {"prediction": answer}
+
+
+def score(request: dict) -> None:
+    """Predict one evaluation set with one model and write the predictions as Parquet."""
+    library, is_pandas = _frames()
+    files = request["files"]
+    reader = library.read_parquet if files[0].endswith(".parquet") else library.read_csv
+    parts = [reader(path) for path in files]
+    frame = parts[0] if len(parts) == 1 else library.concat(parts)
+    if request["function"]:
+        function = _user_function(request["function"])
+        native = _native(request["model"])
+        if native is None:
+            import mlflow.pyfunc
+
+            native = mlflow.pyfunc.load_model(request["model"])
+        columns = _columns_of(function(native, frame))
+    else:
+        columns = _default_predictions(request["model"], frame, request)
+    columns = {
+        name: getattr(values, "to_numpy", lambda v=values: v)() for name, values in columns.items()
+    }
+    lengths = {name: len(values) for name, values in columns.items()}
+    if any(length != len(frame) for length in lengths.values()):
+        raise Wrong(f"{len(frame)} rows went in; the model answered with {lengths}.")
+    identifier = frame[request["id"]].to_numpy()
+    table = library.DataFrame({"id": identifier, **columns})
+    target = Path(request["output"])
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f".{target.name}.partial")
+    if is_pandas:
+        table.to_parquet(partial, index=False)
+    else:
+        table.write_parquet(partial)
+    partial.replace(target)
+
+
+def main() -> int:
+    """Run one command."""
+    request = json.loads(sys.argv[1])
+    command = request.pop("command")
+    try:
+        if command == "prepare-store":
+            prepare_store(**request)
+        elif command == "export":
+            export(**request)
+        elif command == "score":
+            score(request)
+        else:
+            raise Wrong(f"unknown command {command}")
+    except Wrong as problem:
+        print(str(problem), file=sys.stderr)
+        return WRONG
+    except Exception as problem:  # The user's code may raise anything.
+        traceback.print_exc()
+        print(f"{type(problem).__name__}: {problem}".splitlines()[0], file=sys.stderr)
+        return WRONG
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,265 @@
+"""Run the training command and export the run it logged.
+
+The command runs in the project environment with live output and a time limit. It logs to an
+MLflow store of its own (MLFLOW_TRACKING_URI and MLFLOW_EXPERIMENT_NAME are set); the run that it
+makes there is exported as JSON and files, which nothing with rights ever opens as a database.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from mlops_actions import config, evidence, github, pipeline, project
+from mlops_actions import smoke as smoke_run
+from mlops_actions.config import Project, parse_duration
+from mlops_actions.errors import Failure
+from mlops_actions.registry.baseline import DOCUMENT as BASELINE
+
+FULL_TRAINING = "full-training"  # The label that asks for a full run on a pull request.
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("--config", type=Path, default=Path("mlops.yaml"), help="mlops.yaml.")
+    parser.add_argument(
+        "--handover", type=Path, required=True, help="Folder with validate's files; gets ours."
+    )
+    parser.add_argument(
+        "--baseline", type=Path, help="Folder that `registry fetch` wrote (default: none)."
+    )
+    parser.add_argument(
+        "--force",
+        choices=("true", "false"),
+        default="false",
+        help="Train although the registry has a model of this very pipeline (default: false).",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Train; give 0 when a model was exported or there is nothing new to train."""
+    loaded = config.load(arguments.config)
+    force = github.boolean("force", arguments.force)
+    handover: Path = arguments.handover
+    data = evidence.read_json(handover / "data.json")
+    environment = project.prepare(loaded)
+    mode = training_mode(loaded)
+    base: dict[str, Any] = {
+        "mode": mode,
+        "command": loaded.config.train.command,
+        "pipeline_digest": pipeline.digest(loaded, data, environment.python_version),
+        "environment": {"lock": environment.digest, "python": environment.python_version},
+    }
+    if mode == "smoke":
+        return smoke_run.train(loaded, environment, handover, base)
+    known = _same_pipeline(arguments.baseline, base["pipeline_digest"])
+    if known and not force:
+        github.info(f"Nothing to train: version {known} was made from this very pipeline.")
+        write_evidence(handover, "unchanged", [], **base, unchanged_version=known)
+        github.set_output("outcome", "unchanged")
+        return 0
+    try:
+        facts = _train(loaded, environment, handover, data)
+    except Failure as problem:
+        message = evidence.check("training", "fail", message=problem.message)
+        write_evidence(handover, "failed", [message], **base)
+        github.set_output("outcome", "failed")
+        raise
+    checks = [
+        evidence.check("training", "pass", observed=round(facts["seconds"], 1)),
+        *_after(loaded, environment, data),
+    ]
+    failed = [item for item in checks if item["status"] == "fail"]
+    write_evidence(handover, "failed" if failed else "passed", checks, **base, **facts)
+    github.set_output("outcome", "failed" if failed else "trained")
+    for item in failed:
+        github.error(item.get("message", item["name"]))
+    return 1 if failed else 0
+
+
+def training_mode(loaded: Project) -> str:
+    """``smoke`` on a pull request that asks for no more, else ``full``."""
+    event = github.event()
+    if event.pull_request is None or loaded.config.pull_request == "full":
+        return "full"
+    return "full" if FULL_TRAINING in event.labels else "smoke"
+
+
+def _same_pipeline(folder: Path | None, digest: str) -> str | None:
+    if folder is None or not (folder / BASELINE).is_file():
+        return None
+    baseline = evidence.read_json(folder / BASELINE)
+    aliases = baseline.get("aliases", {})
+    for alias in ("champion", "challenger"):
+        version = aliases.get(alias)
+        tags = baseline.get("versions", {}).get(version, {}) if version else {}
+        if tags.get("mlops.pipeline_digest") == digest:
+            return str(version)
+    return None
+
+
+def _train(
+    loaded: Project, environment: project.Environment, handover: Path, data: dict[str, Any]
+) -> dict[str, Any]:
+    settings = loaded.config.train
+    limit = parse_duration(settings.timeout).total_seconds()
+    with tempfile.TemporaryDirectory(prefix="mlops-train-") as scratch:
+        store = Store(environment, loaded.folder, Path(scratch), loaded.config.name)
+        seconds = 0.0
+        try:
+            seconds += store.run(settings.command, "Training", limit)
+            exported = store.export(handover / "run")
+            if not exported and settings.stage:
+                # A current dvc.lock says that somebody trained this, not that we have the model.
+                github.info(f"DVC found nothing to do: forcing the stage {settings.stage}.")
+                forced = ["dvc", "repro", "--force", "--single-item", settings.stage]
+                seconds += store.run(forced, "Training", limit)
+                seconds += store.run(settings.command, "Training", limit - seconds)
+                exported = store.export(handover / "run")
+        except project.CommandFailed:
+            store.export(handover / "run", failed=True)
+            raise
+        if not exported:
+            advice = "" if settings.stage else " Set train.stage to the DVC stage that logs it."
+            raise Failure(
+                f"The command {settings.command!r} finished and logged no MLflow run.{advice}"
+            )
+    run = evidence.read_json(handover / "run" / "run.json")
+    return {
+        "seconds": seconds,
+        "run_id": run["run_id"],
+        "params": run["params"],
+        "data_version": pipeline.dvc_versions(loaded.folder),
+        "training_data": data["training"]["digest"],
+    }
+
+
+class Store:
+    """The scratch MLflow store of one training command."""
+
+    def __init__(
+        self, environment: project.Environment, cwd: Path, scratch: Path, name: str
+    ) -> None:
+        self._environment = environment
+        self._cwd = cwd
+        self._uri = f"sqlite:///{scratch / 'mlflow.db'}"
+        self._variables = {"MLFLOW_TRACKING_URI": self._uri, "MLFLOW_EXPERIMENT_NAME": name}
+        project.ask_runner(
+            environment,
+            "prepare-store",
+            cwd=cwd,
+            store=self._uri,
+            experiment=name,
+            artifacts=str(scratch / "artifacts"),
+        )
+
+    def run(
+        self,
+        command: str | list[str],
+        label: str,
+        limit: float,
+        variables: dict[str, str] | None = None,
+    ) -> float:
+        """Run a command that logs here; give its seconds."""
+        return project.run_command(
+            self._environment,
+            command,
+            cwd=self._cwd,
+            label=label,
+            timeout=max(limit, 1),
+            variables=self._variables | (variables or {}),
+        )
+
+    def export(self, output: Path, *, failed: bool = False) -> bool:
+        """Export the run that was logged; say whether there was one."""
+        if output.exists():
+            shutil.rmtree(output)
+        try:
+            project.ask_runner(
+                self._environment,
+                "export",
+                cwd=self._cwd,
+                store=self._uri,
+                output=str(output),
+                failed=failed,
+            )
+        except Failure as problem:
+            if problem.message == "no-run":
+                return False
+            raise
+        return (output / "run.json").is_file()
+
+
+def _after(
+    loaded: Project, environment: project.Environment, data: dict[str, Any]
+) -> list[evidence.Check]:
+    checks = [data_untouched(loaded, data)]
+    settings = loaded.config.train
+    if settings.dvc_lock != "ignore" and pipeline.lock_changed(loaded.folder):
+        message = (
+            "dvc.lock differs from the commit: it was not committed after the last change. "
+            "Run dvc repro, then commit dvc.lock. It is never committed from here."
+        )
+        if settings.dvc_lock == "fail":
+            checks.append(evidence.check("dvc_lock", "fail", "changed", "as committed", message))
+        else:
+            github.info(message)
+            checks.append(evidence.check("dvc_lock", "skipped", "changed", None, message))
+    if settings.dvc_push and github.event().on_default_branch:
+        project.run_command(
+            environment, ["dvc", "push"], cwd=loaded.folder, label="Push", timeout=3600
+        )
+        checks.append(evidence.check("dvc_push", "pass"))
+    return checks
+
+
+def data_untouched(loaded: Project, data: dict[str, Any]) -> evidence.Check:
+    """Check that training left the files alone whose digests were fixed before it."""
+    parts = [data["training"], *data["evaluation"].values()]
+    changed = sorted(
+        {
+            file["path"]
+            for part in parts
+            for file in part["files"]
+            if not (loaded.folder / file["path"]).is_file()
+            or evidence.sha256_file(loaded.folder / file["path"]) != file["sha256"]
+        }
+    )
+    if not changed:
+        return evidence.check("data_untouched", "pass")
+    message = (
+        f"Training changed {', '.join(changed)}, fixed before it. Make the data in data.command, "
+        "the same on every run."
+    )
+    return evidence.check("data_untouched", "fail", changed, [], message)
+
+
+def write_evidence(
+    handover: Path, verdict: str, checks: list[evidence.Check], **predicate: object
+) -> None:
+    """Write ``train.json`` about the run that lies in the handover."""
+    run = handover / "run"
+    subjects = []
+    if (run / "run.json").is_file():
+        subjects.append(evidence.subject("run", evidence.sha256_file(run / "run.json")))
+    if (run / "model").is_dir():
+        subjects.append(evidence.subject("model", evidence.sha256_tree(run / "model")))
+    if not subjects:
+        subjects.append(evidence.subject("pipeline", str(predicate["pipeline_digest"])))
+    evidence.write_json(
+        handover / "train.json",
+        evidence.statement(
+            "train",
+            verdict,
+            checks,
+            subjects=subjects,
+            inputs=[
+                evidence.subject("data.json", evidence.sha256_file(handover / "data.json")),
+            ],
+            previous=[handover / "validate.json"],
+            **predicate,
+        ),
+    )
