@@ -1,0 +1,1 @@
+"""The champion-challenger gate: predictions in, a verdict out."""
