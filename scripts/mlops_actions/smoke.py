@@ -91,7 +91,7 @@ def _train_base(
 ) -> evidence.Check:
     from mlops_actions.score import predict
     from mlops_actions.train import Store
-    from mlops_actions.validate.source import files_of
+    from mlops_actions.validate import source
 
     base = config.load_elsewhere(file)
     if base.config.smoke is None:
@@ -114,7 +114,8 @@ def _train_base(
             continue
         part = {
             "files": [
-                {"path": str(found.relative_to(base.folder))} for found in files_of(base, path)
+                {"path": str(found.resolve().relative_to(base.folder.resolve()))}
+                for found in source.find(base, path, "data", "evaluation")
             ]
         }
         output = handover / "predictions" / evaluation / f"{BASE}.parquet"

@@ -1,0 +1,88 @@
+"""The verdict of a smoke run: ``passed`` or ``failed``, never ``blessed``.
+
+Point values, not intervals: a sample looks for breakage, and a floor is not a statistical claim.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from mlops_actions import evidence
+from mlops_actions.config import Project
+from mlops_actions.gate import predictions
+from mlops_actions.gate.decision import choose_one
+from mlops_actions.gate.handover import Handover, expected_sets
+from mlops_actions.gate.predictions import SetInput
+from mlops_actions.gate.statistics import Undefined, compare
+from mlops_actions.smoke import BASE
+
+
+def judge_smoke(
+    loaded: Project, received: Handover
+) -> tuple[str, list[evidence.Check], dict[str, Any]]:
+    """Compare the sampled model with the floor and with the base branch's.
+
+    Gives the verdict, its checks, and keys of the predicate.
+    """
+    settings = loaded.config.smoke
+    assert settings is not None  # noqa: S101 - the configuration requires the section.
+    name = expected_sets(loaded)[0]
+    folder = received.folder / "predictions" / name
+    base = folder / f"{BASE}.parquet"
+    chosen = choose_one(loaded, settings.metric, "smoke", "metric")
+    paired = predictions.read(
+        name,
+        SetInput(
+            candidate=folder / "candidate.parquet",
+            champion=base if base.is_file() else None,
+            evaluation=received.folder / received.data["evaluation"][name]["keys"]["file"],
+        ),
+        loaded.config,
+        columns=[],
+        probability="probability" in chosen.metric.needs,
+        quantiles=[],
+        losses=[],
+    )
+    checks = list(paired.checks)
+    value = loss = None
+    if paired.candidate is not None and not any(c["status"] == "fail" for c in checks):
+        try:
+            found = compare(chosen.metric, paired.candidate, paired.champion)
+            value = found.candidate.estimate
+            if found.difference is not None:
+                change = found.difference.estimate
+                loss = -change if chosen.greater else change
+        except Undefined as problem:
+            checks.append(evidence.check("smoke.metric", "fail", message=str(problem)))
+    if value is not None:
+        better = value > settings.floor if chosen.greater else value < settings.floor
+        ok = better and math.isfinite(value)
+        message = (
+            None if ok else f"{settings.metric} is {value:.4g}; smoke.floor is {settings.floor:g}."
+        )
+        checks.append(
+            evidence.check("smoke.floor", "pass" if ok else "fail", value, settings.floor, message)
+        )
+    told = next(item for item in received.trained["checks"] if item["name"] == "base_branch")
+    if told["status"] == "pass":
+        ok = loss is not None and loss <= (settings.max_loss or 0.0)
+        message = (
+            None
+            if ok
+            else f"{settings.metric} is {loss if loss is not None else math.nan:.4g} worse than the "
+            f"base branch's on the same sample; smoke.max_loss is {settings.max_loss:g}."
+        )
+        checks.append(
+            evidence.check(
+                "smoke.max_loss", "pass" if ok else "fail", loss, settings.max_loss, message
+            )
+        )
+    else:
+        checks.append(evidence.check("smoke.max_loss", told["status"], message=told.get("message")))
+    verdict = "passed" if all(c["status"] in {"pass", "skipped"} for c in checks) else "failed"
+    warning = (
+        f"A smoke run on a {settings.sample:.0%} sample: it looks for breakage and blesses nothing. "
+        "The label full-training asks for the full gate."
+    )
+    return verdict, checks, {"mode": "smoke", "warnings": [warning]}
