@@ -15,6 +15,7 @@ import shutil
 import sys
 import traceback
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlparse
 
 WRONG = 3  # Exit code: the message on the last line is for the user.
@@ -34,7 +35,7 @@ def _plain_path(uri: str) -> Path:
     return Path(unquote(parsed.path))
 
 
-def _client(store: str):
+def _client(store: str) -> Any:
     os.environ["MLFLOW_TRACKING_URI"] = store
     from mlflow import MlflowClient
 
@@ -46,9 +47,10 @@ def prepare_store(store: str, experiment: str, artifacts: str) -> None:
     _client(store).create_experiment(experiment, artifact_location=Path(artifacts).as_uri())
 
 
-def _all_runs(client):
+def _all_runs(client: Any) -> tuple[list[Any], list[str]]:
     experiments = [found.experiment_id for found in client.search_experiments()]
-    runs, token = [], None
+    runs: list[Any] = []
+    token = None
     while True:
         page = client.search_runs(experiments, max_results=1000, page_token=token)
         runs.extend(page)
@@ -57,9 +59,11 @@ def _all_runs(client):
             return runs, experiments
 
 
-def _logged_models(client, experiments, runs) -> list[tuple[str, str, Path, dict]]:
+def _logged_models(
+    client: Any, experiments: list[str], runs: list[Any]
+) -> list[tuple[str, str, Path, dict[str, str]]]:
     """Give (run id, name, folder, params) of each model that the runs logged."""
-    found = []
+    found: list[tuple[str, str, Path, dict[str, str]]] = []
     if hasattr(client, "search_logged_models"):
         token = None
         while experiments:
@@ -81,7 +85,7 @@ def _logged_models(client, experiments, runs) -> list[tuple[str, str, Path, dict
     return found
 
 
-def export(store: str, output: str, failed: bool) -> None:
+def export(store: str, output: str, *, failed: bool) -> None:
     """Write the run that the training command logged: ``run.json``, ``model/``, ``artifacts/``.
 
     With ``failed``, runs that the command left open are marked FAILED and no model is asked for.
@@ -163,14 +167,15 @@ def export(store: str, output: str, failed: bool) -> None:
     (target / "run.json").write_text(json.dumps(document, indent=2), encoding="utf-8")
 
 
-def _number(value: float):
+def _number(value: float) -> float | str:
     # JSON has no word for them; pydantic reads these strings as the floats they are.
     if math.isfinite(value):
         return value
     return "NaN" if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
 
 
-def _frames():
+def _frames() -> tuple[Any, bool]:
+    """Give the project's data frame library, and whether it is pandas."""
     try:
         import pandas as pd
     except ImportError:
@@ -180,13 +185,13 @@ def _frames():
     return pd, True
 
 
-def _user_function(name: str):
+def _user_function(name: str) -> Any:
     module, _, attribute = name.partition(":")
-    sys.path.insert(0, os.getcwd())
+    sys.path.insert(0, str(Path.cwd()))
     return getattr(importlib.import_module(module), attribute)
 
 
-def _native(folder: str):
+def _native(folder: str) -> Any:
     """Give the native model where MLflow's flavour can load it, else ``None``."""
     from mlflow.models import Model
 
@@ -198,7 +203,7 @@ def _native(folder: str):
     return load(folder) if load else None
 
 
-def _features(folder: str, frame, drop: list[str]):
+def _features(folder: str, frame: Any, drop: list[str]) -> Any:
     from mlflow.models import Model
 
     signature = Model.load(folder).get_input_schema()
@@ -212,7 +217,7 @@ def _features(folder: str, frame, drop: list[str]):
     return frame[[name for name in frame.columns if name not in drop]]
 
 
-def _default_predictions(folder: str, frame, request: dict) -> dict:
+def _default_predictions(folder: str, frame: Any, request: dict[str, Any]) -> dict[str, Any]:
     features = _features(folder, frame, request["not_features"])
     labels = request["labels"]
     native = _native(folder) if labels else None
@@ -232,7 +237,7 @@ def _default_predictions(folder: str, frame, request: dict) -> dict:
     return _columns_of(answer)
 
 
-def _columns_of(answer) -> dict:
+def _columns_of(answer: Any) -> dict[str, Any]:
     if isinstance(answer, dict):
         return answer
     if hasattr(answer, "columns"):
@@ -240,12 +245,12 @@ def _columns_of(answer) -> dict:
         if len(names) == 1:
             return {"prediction": answer[names[0]]}
         return {name: answer[name] for name in names}
-    if getattr(answer, "ndim", 1) == 2 and answer.shape[1] == 1:
+    if len(getattr(answer, "shape", (0,))) > 1 and answer.shape[1] == 1:
         answer = answer[:, 0]
     return {"prediction": answer}
 
 
-def score(request: dict) -> None:
+def score(request: dict[str, Any]) -> None:
     """Predict one evaluation set with one model and write the predictions as Parquet."""
     library, is_pandas = _frames()
     files = request["files"]
@@ -289,14 +294,12 @@ def main() -> int:
             prepare_store(**request)
         elif command == "export":
             export(**request)
-        elif command == "score":
-            score(request)
         else:
-            raise Wrong(f"unknown command {command}")
+            score(request)
     except Wrong as problem:
         print(str(problem), file=sys.stderr)
         return WRONG
-    except Exception as problem:  # The user's code may raise anything.
+    except Exception as problem:  # noqa: BLE001 - the user's code may raise anything.
         traceback.print_exc()
         print(f"{type(problem).__name__}: {problem}".splitlines()[0], file=sys.stderr)
         return WRONG

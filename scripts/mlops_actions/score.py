@@ -103,9 +103,9 @@ def stored_predictions(baseline: Path, name: str, digest: str) -> Path | None:
     manifest = kept / "data.json"
     if not manifest.is_file():
         return None
-    evaluation = evidence.read_json(manifest).get("evaluation", {})
+    evaluation: dict[str, Any] = evidence.read_json(manifest).get("evaluation", {})
     for stored, part in {name: evaluation.get(name), **evaluation}.items():
-        path = kept / "predictions" / stored / "candidate.parquet"
+        path: Path = kept / "predictions" / stored / "candidate.parquet"
         if part and part.get("digest") == digest and path.is_file():
             return path
     return None

@@ -11,8 +11,8 @@ from typing import Any
 from mlops_actions import evidence
 from mlops_actions.config import Project
 from mlops_actions.gate import predictions
-from mlops_actions.gate.decision import choose_one
 from mlops_actions.gate.handover import Handover, expected_sets
+from mlops_actions.gate.metrics import UnknownMetric, lookup
 from mlops_actions.gate.predictions import SetInput
 from mlops_actions.gate.statistics import Undefined, compare
 from mlops_actions.smoke import BASE
@@ -30,7 +30,14 @@ def judge_smoke(
     name = expected_sets(loaded)[0]
     folder = received.folder / "predictions" / name
     base = folder / f"{BASE}.parquet"
-    chosen = choose_one(loaded, settings.metric, "smoke", "metric")
+    labels = loaded.config.labels
+    try:
+        metric = lookup(
+            settings.metric, loaded.config.task, classes=len(labels) if labels else None
+        )
+    except UnknownMetric as problem:
+        raise loaded.error(f"{problem}.", "smoke", "metric") from None
+    greater = metric.greater_is_better is not False
     paired = predictions.read(
         name,
         SetInput(
@@ -40,7 +47,7 @@ def judge_smoke(
         ),
         loaded.config,
         columns=[],
-        probability="probability" in chosen.metric.needs,
+        probability="probability" in metric.needs,
         quantiles=[],
         losses=[],
     )
@@ -48,15 +55,15 @@ def judge_smoke(
     value = loss = None
     if paired.candidate is not None and not any(c["status"] == "fail" for c in checks):
         try:
-            found = compare(chosen.metric, paired.candidate, paired.champion)
+            found = compare(metric, paired.candidate, paired.champion)
             value = found.candidate.estimate
             if found.difference is not None:
                 change = found.difference.estimate
-                loss = -change if chosen.greater else change
+                loss = -change if greater else change
         except Undefined as problem:
             checks.append(evidence.check("smoke.metric", "fail", message=str(problem)))
     if value is not None:
-        better = value > settings.floor if chosen.greater else value < settings.floor
+        better = value > settings.floor if greater else value < settings.floor
         ok = better and math.isfinite(value)
         message = (
             None if ok else f"{settings.metric} is {value:.4g}; smoke.floor is {settings.floor:g}."

@@ -49,7 +49,6 @@ def run(arguments: argparse.Namespace) -> int:
 
 def branch_of(project: config.Project) -> Branch:
     """The branch ``mlops-state`` of the repository that holds a project."""
-
     return Branch(repository=project.folder.resolve(), token=os.environ.get("GITHUB_TOKEN") or None)
 
 

@@ -1,4 +1,4 @@
-"""Everything that knows MLflow: one registry, on a server or embedded in the branch ``mlops-state``.
+"""Everything that knows MLflow: a registry on a server, or embedded in the branch ``mlops-state``.
 
 The embedded store is an MLflow SQLite database with its artifacts beside it. A client on bare
 SQLite cannot move artifacts at ``mlflow-artifacts:/``, so files are copied here, by us.
@@ -106,7 +106,7 @@ class Registry(abc.ABC):
             name=name,
             version=str(found.version),
             run_id=found.run_id or "",
-            source=found.source,
+            source=found.source or "",
             tags=dict(found.tags),
         )
 
