@@ -1,0 +1,39 @@
+# Each target does its own set-up, with tools/bootstrap, and leaves it in .tools/ and .venv/.
+
+export PATH := $(CURDIR)/.tools/bin:$(PATH)
+PYTHON := $(CURDIR)/.venv/bin/python
+PYTEST := PYTHONPATH=$(CURDIR)/scripts $(PYTHON) -m pytest
+# Whole programs run in the tests: more at once than there are processors only makes them late.
+WORKERS ?= $(shell nproc 2>/dev/null || echo 2)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check lint bench clean
+
+help: ## List the targets.
+	@sed -n 's/^\([a-z]*\):.*## /\1|/p' Makefile | awk -F'|' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+demo: ## Make a repository from the template and run its workflows: a push, then a pull request.
+	@tools/bootstrap python go
+	@tools/demo
+
+test: ## Run all tests.
+	@tools/bootstrap python go node browser postgresql
+	$(PYTEST) -n $(WORKERS) --dist worksteal --durations 10 tests/unit tests/contract tests/end_to_end
+
+check: ## Run the linters, the type checker and the fast tests; under two minutes.
+	@tools/bootstrap python go node
+	$(PYTHON) tools/lint
+	$(PYTEST) -n $(WORKERS) -m "not slow" tests/unit tests/contract
+
+lint: ## Run the linters and the type checker.
+	@tools/bootstrap python go node
+	$(PYTHON) tools/lint
+
+bench: ## Measure speed and memory, and print the ratios.
+	@tools/bootstrap python go
+	@for program in tests/benchmarks/bench_*.py; do \
+	  PYTHONPATH=$(CURDIR)/scripts $(PYTHON) $$program || exit 1; done
+
+clean: ## Remove what these targets made, the tools they installed too.
+	rm -rf .tools .venv build dist tools/node_modules .pytest_cache .mypy_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
