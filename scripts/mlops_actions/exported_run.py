@@ -12,7 +12,7 @@ import stat
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from mlops_actions.errors import Failure
 from mlops_actions.evidence import read_json
@@ -30,10 +30,14 @@ class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
+def _number(value: object) -> object:
+    return float(value) if value in ("NaN", "Infinity", "-Infinity") else value  # type: ignore[arg-type]
+
+
 class Measurement(_Part):
     """One value of a metric."""
 
-    value: float
+    value: Annotated[float, BeforeValidator(_number)]
     timestamp: Millis
     step: int
 

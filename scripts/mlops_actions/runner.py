@@ -112,8 +112,8 @@ def export(store: str, output: str, *, failed: bool) -> None:
         if len(chosen) > 1:
             listed = ", ".join(f"{name} in run {run_id}" for run_id, name, _, _ in chosen)
             raise Wrong(
-                f"The command logged {len(chosen)} models ({listed}); one is expected. In a search, "
-                "log the best one in the parent run and the others in nested runs."
+                f"The command logged {len(chosen)} models ({listed}); one is expected. In a "
+                "search, log the best one in the parent run and the others in nested runs."
             )
     if not runs:
         return

@@ -140,7 +140,7 @@ class Branch:
             schema = read_json(marker).get("schema")
         except Failure as problem:
             raise Failure(
-                f"The branch {BRANCH} is not one of ours, or is damaged: {problem.message} {advice}",
+                f"The branch {BRANCH} is not ours, or is damaged: {problem.message} {advice}",
                 file=_MARKER,
             ) from None
         if not isinstance(schema, int) or isinstance(schema, bool):

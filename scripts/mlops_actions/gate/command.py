@@ -16,8 +16,16 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
+    given = parser.add_mutually_exclusive_group(required=True)
+    given.add_argument("--candidate", type=Path, help="Predictions to judge, as Parquet.")
+    given.add_argument(
+        "--handover", type=Path, help="Folder that a workflow's job `model` handed over."
+    )
     parser.add_argument(
-        "--candidate", type=Path, required=True, help="Predictions to judge, as Parquet."
+        "--validate-digest", default="", help="With --handover: SHA-256 of its validate.json."
+    )
+    parser.add_argument(
+        "--model-result", default="success", help="With --handover: how the job `model` ended."
     )
     parser.add_argument("--champion", type=Path, help="Predictions to compare with, as Parquet.")
     parser.add_argument(
@@ -38,6 +46,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Judge, write the evidence, print the table; give the exit code."""
+    if arguments.handover is not None:
+        from mlops_actions.gate import verdict
+
+        return verdict.run(arguments)
     project = configuration.load(arguments.config)
     files = {
         "candidate": arguments.candidate,

@@ -20,6 +20,7 @@ from mlops_actions.registry import branch_of
 from mlops_actions.registry.baseline import DOCUMENT as BASELINE
 from mlops_actions.registry.baseline import fetch
 from mlops_actions.score import stored_predictions
+from mlops_actions.validate import needed_sets
 
 _RESTRICTED = (
     "{reason}: secrets and the right to comment are withheld. A maintainer who has read the change "
@@ -28,7 +29,7 @@ _RESTRICTED = (
 )
 
 
-class Unjudged(Exception):  # noqa: N818 - a verdict, not an error of ours.
+class Unjudged(Exception):
     """No comparison is possible; ``check`` says why and decides the verdict."""
 
     def __init__(self, check: evidence.Check) -> None:
@@ -66,15 +67,6 @@ class Handover:
         return [self.folder / name for name in names if (self.folder / name).is_file()]
 
 
-def expected_sets(loaded: Project) -> list[str]:
-    """The evaluation sets that decide here: ``release`` on the default branch only."""
-    first = "release" if github.event().on_default_branch else "development"
-    data = loaded.config.data
-    if data.shared_evaluation or data.evaluation_path("regression") is None:
-        return [first]
-    return [first, "regression"]
-
-
 def _stop(name: str, status: evidence.Status, message: str) -> Unjudged:
     return Unjudged(evidence.check(name, status, message=message))
 
@@ -106,7 +98,7 @@ def receive(
             message += " " + _RESTRICTED.format(reason=restricted.capitalize())
         raise _stop("baseline", "inconclusive", message)
     trained = _training(loaded, folder)
-    missing = [name for name in expected_sets(loaded) if name not in data["evaluation"]]
+    missing = [name for name in needed_sets(loaded) if name not in data["evaluation"]]
     if missing:
         raise _stop(
             "evaluation", "inconclusive", f"The evaluation set {missing[0]} was not handed over."
@@ -197,7 +189,7 @@ def inputs(loaded: Project, received: Handover, work: Path) -> dict[str, SetInpu
     those that the job ``model`` made with the version that is the baseline now.
     """
     sets = {}
-    for name in expected_sets(loaded):
+    for name in needed_sets(loaded):
         part = received.data["evaluation"][name]
         candidate = received.folder / "predictions" / name / "candidate.parquet"
         if not candidate.is_file():

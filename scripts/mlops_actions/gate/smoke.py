@@ -11,11 +11,12 @@ from typing import Any
 from mlops_actions import evidence
 from mlops_actions.config import Project
 from mlops_actions.gate import predictions
-from mlops_actions.gate.handover import Handover, expected_sets
+from mlops_actions.gate.handover import Handover
 from mlops_actions.gate.metrics import UnknownMetric, lookup
 from mlops_actions.gate.predictions import SetInput
 from mlops_actions.gate.statistics import Undefined, compare
 from mlops_actions.smoke import BASE
+from mlops_actions.validate import needed_sets
 
 
 def judge_smoke(
@@ -27,7 +28,7 @@ def judge_smoke(
     """
     settings = loaded.config.smoke
     assert settings is not None  # noqa: S101 - the configuration requires the section.
-    name = expected_sets(loaded)[0]
+    name = needed_sets(loaded)[0]
     folder = received.folder / "predictions" / name
     base = folder / f"{BASE}.parquet"
     labels = loaded.config.labels

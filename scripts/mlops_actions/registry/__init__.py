@@ -34,6 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.action == "fetch":
         from mlops_actions.registry import baseline
 
+        github.set_output("model", project.config.name)
         document = baseline.fetch(
             project, arguments.output, branch_of(project), model=not arguments.no_model
         )
