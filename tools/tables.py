@@ -32,7 +32,8 @@ def _cell(text: object) -> str:
 
 def _table(head: list[str], rows: list[list[str]]) -> str:
     lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    # Empty lines around it: cog's markers are HTML, which Markdown would run into the table.
+    return "\n" + "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def _default(declared: Any) -> str:

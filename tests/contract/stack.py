@@ -24,6 +24,7 @@ PACKAGE = ROOT / "scripts" / "mlops_actions"
 PROGRAM = "$GITHUB_ACTION_PATH/../../scripts/mlops-actions"
 FRONT_DOOR_PROGRAM = "$GITHUB_ACTION_PATH/scripts/mlops-actions"
 GENERAL = {"working-directory": "--directory"}  # Of the program, whatever the command.
+DIFFERS_BY_PLACE = {"github-token"}  # Each place says what its token must be allowed to do.
 _INPUT = re.compile(r"\$\{\{\s*inputs\.([\w-]+)\s*\}\}")
 
 
@@ -128,6 +129,8 @@ def declaration_problems(callers: Iterable[Source], called: dict[str, Source]) -
                     if given.get(name) != f"${{{{ inputs.{name} }}}}":
                         yield f"{caller.name} does not hand {name} on to {action.name}"
                     for key in ("description", "default"):
+                        if name in DIFFERS_BY_PLACE:
+                            continue
                         if plain(outer.get(key, "")) != plain(input_.get(key, "")):
                             yield f"{name}: {caller.name} and {action.name} differ in {key}"
                     continue
@@ -145,7 +148,7 @@ def default_problems(sources: Iterable[Source]) -> Iterator[str]:
     defaults: dict[str, dict[str, str]] = {}
     for source in sources:
         for name, declared in source.inputs.items():
-            if not declared.get("required"):
+            if not declared.get("required") and name not in DIFFERS_BY_PLACE:
                 defaults.setdefault(name, {})[source.name] = plain(declared.get("default", ""))
     for name, found in defaults.items():
         if len(set(found.values())) > 1:
@@ -180,6 +183,21 @@ def output_problems(source: Source, commands: dict[str, set[str]]) -> Iterator[s
                 yield f"{name}: no code sets the output {output} of the step {step}"
             if output != name:
                 yield f"{name} is called {output} inside"
+
+
+def nested_output_problems(source: Source, called: dict[str, Source]) -> Iterator[str]:
+    """Outputs read from a step that calls an action of ours without that output.
+
+    In a workflow actionlint sees this; it does not look into a composite.
+    """
+    actions = {
+        step["id"]: called[step["uses"]]
+        for step in source.steps
+        if "id" in step and step.get("uses") in called
+    }
+    for step, output in re.findall(r"steps\.([\w-]+)\.outputs\.([\w-]+)", source.text):
+        if step in actions and output not in actions[step].outputs:
+            yield f"{actions[step].name} has no output {output}"
 
 
 def _modules(command: str) -> list[Path]:

@@ -38,6 +38,11 @@ def test_one_input_a_variable():
     assert list(stack.variable_problems(ACTIONS)) == []
 
 
+@pytest.mark.parametrize("source", ACTIONS, ids=lambda source: source.name)
+def test_outputs_of_nested_actions_exist(source: Source):
+    assert list(stack.nested_output_problems(source, OURS)) == []
+
+
 def test_same_stem_down_the_stack():
     stages = {source.stem for source in STAGE_ACTIONS}
     assert stages == set(cli.COMMANDS) - NOT_STAGES
@@ -145,6 +150,11 @@ def test_an_output_that_nobody_sets_is_seen(value: str):
         "runs:\n  steps:\n    - id: train\n      run: mlops-actions train\n",
     )
     assert list(stack.output_problems(source, {"train": {"outcome"}})) != []
+
+
+def test_an_output_that_a_nested_action_lacks_is_seen():
+    outer = action("    - {id: a, uses: $/x}\n    - if: steps.a.outputs.gone == 'true'\n")
+    assert list(stack.nested_output_problems(outer, {"$/x": action("    - id: b")})) != []
 
 
 def test_evidence_under_another_name_is_seen(tmp_path):

@@ -1,0 +1,145 @@
+"""What the documents say is so: tables, commands, links, versions, the published schema."""
+
+import json
+import re
+import runpy
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+from sources import ROOT
+
+from mlops_actions import __version__, cli, config
+
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+MADE_LATER = {"docs/images/report.png"}
+CONSOLE = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def cog(*paths: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "cogapp", "--check", "-PI", "tools", *paths],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_tables_are_current():
+    answer = cog(*DOCUMENTS)
+    assert answer.returncode == 0, f"run tools/lint --fix\n{answer.stdout}{answer.stderr}"
+
+
+def test_a_stale_table_is_seen(tmp_path):
+    page = ROOT / "docs/workflows/train.md"
+    stale = tmp_path / "train.md"
+    stale.write_text(page.read_text(encoding="utf-8").replace("`force`", "`froce`"))
+    assert cog(stale).returncode != 0
+
+
+def test_published_schema_is_current():
+    published = (ROOT / "mlops.schema.json").read_text(encoding="utf-8")
+    assert published == config.json_schema(), "run: mlops-actions schema > mlops.schema.json"
+    assert json.loads(published)["$schema"].endswith("2020-12/schema")
+
+
+def unknown_commands(text: str, targets: set[str]) -> list[str]:
+    """Commands in a document's console blocks that nothing would run."""
+    found = []
+    for line in "".join(CONSOLE.findall(text)).splitlines():
+        words = line.split()
+        if words[0] == "make" and words[1] not in targets:
+            found.append(line)
+        if words[0] == "scripts/mlops-actions":
+            arguments = words[3:] if words[1] == "--directory" else words[1:]
+            if arguments[0] not in cli.COMMANDS:
+                found.append(line)
+    return found
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_commands_exist(path: Path):
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = set(re.findall(r"^([\w-]+):", makefile, re.MULTILINE))
+    text = path.read_text(encoding="utf-8")
+    assert unknown_commands(text, targets) == []
+    assert set(re.findall(r"`make ([\w-]+)`", text)) <= targets
+
+
+def test_a_command_that_does_not_exist_is_seen():
+    block = "```console\nmake test\nmake demmo\nscripts/mlops-actions lokal push\n```\n"
+    assert unknown_commands(block, {"test"}) == ["make demmo", "scripts/mlops-actions lokal push"]
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_somewhere(path: Path):
+    for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", path.read_text(encoding="utf-8")):
+        file = (path.parent / target).resolve()
+        assert file.exists() or str(file.relative_to(ROOT)) in MADE_LATER, target
+
+
+def test_one_version():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert project["version"] == __version__
+
+
+def test_lock_file_names_no_registry():
+    lock = json.loads((ROOT / "tools/package-lock.json").read_text(encoding="utf-8"))
+    assert [name for name, package in lock["packages"].items() if "resolved" in package] == []
+
+
+def test_whole_licence():
+    text = (ROOT / "LICENSE").read_text(encoding="utf-8")
+    assert "Apache License" in text
+    assert "END OF TERMS AND CONDITIONS" in text
+
+
+CHANGELOG = """
+## [Unreleased]
+
+### Added
+- More.
+
+## [1.1.0] - 2026-12-01
+
+### Added
+- Something.
+
+## [1.0.0] - 2026-11-01
+
+- First.
+
+[Unreleased]: https://example.com
+"""
+
+
+@pytest.fixture
+def notes():
+    return runpy.run_path(str(ROOT / "tools/release-notes"))
+
+
+@pytest.mark.parametrize(
+    ("version", "expected"),
+    [
+        ("1.1.0", "### Added\n- Something.\n"),
+        ("1.0.0", "- First.\n"),
+        ("1.0", None),
+        ("1x1x0", None),
+    ],
+)
+def test_release_notes_are_the_versions_own(notes, version: str, expected: str | None):
+    assert notes["section"](CHANGELOG, version) == expected
+
+
+@pytest.mark.parametrize("version", ["1.2", "v1.2.3", "1.2.3-rc1", "01.2.3", "1.2.3; rm -rf /"])
+def test_release_refuses_what_is_not_a_version(notes, version: str):
+    assert "is not a version" in notes["problems"](version)[0]
+
+
+def test_release_refuses_another_version_than_the_code_names(notes):
+    problems = "\n".join(notes["problems"]("999.0.0"))
+    for place in ("pyproject.toml", "__init__.py", "CHANGELOG.md"):
+        assert place in problems
