@@ -208,7 +208,10 @@ def read(
             group=None if group is None else _pick(group, kept),
         )
 
-    rows = keys.select("id", *(pl.col(f"column {column}").alias(column) for column in columns))
+    # Keyed by an empty name, which no column of a policy has: a set without slices has rows, too.
+    rows = keys.select(
+        pl.col("id").alias(""), *(pl.col(f"column {column}").alias(column) for column in columns)
+    )
     rows = rows if kept is None else rows.filter(pl.Series(kept))
     candidate, champion = answers.get("candidate"), answers.get("champion")
     if not problems:

@@ -1,0 +1,111 @@
+"""The file interface: arguments, exit codes, what is printed and written."""
+
+import json
+
+import polars as pl
+import pytest
+from gate_files import HEAD, answers, rows, write
+
+from mlops_actions import cli
+
+GATE = """gate:
+  metrics:
+    roc_auc: {threshold: 0.7, non_inferiority_margin: 0.05}
+  slices:
+    - columns: [origin]
+"""
+
+
+@pytest.fixture
+def files(tmp_path):
+    keys = rows(1000)
+    paths = write(
+        tmp_path,
+        candidate=answers(keys, seed=1),
+        champion=answers(keys, seed=2),
+        bad=answers(keys, noise=5, seed=3),
+    )
+    paths["config"] = tmp_path / "mlops.yaml"
+    paths["config"].write_text(HEAD.removesuffix("gate:\n") + GATE)
+    paths["output"] = tmp_path / "out" / "gate.json"
+    return paths
+
+
+def gate(files, candidate="candidate", champion="champion", **more):
+    words = ["gate", "--candidate", str(files[candidate]), "--config", str(files["config"])]
+    words += ["--output", str(files["output"])]
+    if champion:
+        words += ["--champion", str(files[champion])]
+    for name, value in more.items():
+        words += [f"--{name}", str(value)]
+    return cli.main(words)
+
+
+def predicate(files):
+    return json.loads(files["output"].read_text())["predicate"]
+
+
+def test_blessed(files, capsys):
+    assert gate(files) == 0
+    out = capsys.readouterr().out.splitlines()
+    assert out[0] == "verdict: blessed"
+    assert any("roc_auc" in line and line.endswith("pass") for line in out)
+    assert "slices: 3 judged, 0 not passed, 0 too small" in out
+    body = predicate(files)
+    assert body["verdict"] == "blessed"
+    assert body["gated"] is True
+    assert [item["name"] for item in body["inputs"]] == ["candidate", "champion", "config"]
+
+
+def test_rejected_says_why_first(files, capsys):
+    assert gate(files, candidate="bad") == 1
+    captured = capsys.readouterr()
+    lines = captured.out.splitlines()
+    assert lines[0] == "verdict: rejected"
+    assert "required: at least 0.7" in lines[1]
+    assert "error: development: roc_auc changed by -" in captured.err
+    assert predicate(files)["verdict"] == "rejected"
+
+
+def test_unchanged(files):
+    assert gate(files, champion="candidate") == 0
+    assert predicate(files)["verdict"] == "unchanged"
+
+
+def test_a_dry_run_stops_nothing_and_says_so(files, capsys):
+    files["config"].write_text(files["config"].read_text() + "  mode: dry_run\n")
+    assert gate(files, candidate="bad") == 0
+    captured = capsys.readouterr()
+    assert captured.out.startswith("verdict: rejected (not gated: dry_run)")
+    assert "warning: This verdict decided nothing" in captured.err
+    assert predicate(files)["gated"] is False
+
+
+def test_the_evaluation_file_is_used(files, tmp_path):
+    keys = rows(1000).select(
+        pl.col("id").alias("row"), pl.col("target").alias("late"), pl.lit("X").alias("origin")
+    )
+    path = write(tmp_path, evaluation=keys)["evaluation"]
+    assert gate(files, evaluation=path) == 0
+    assert {row["slice"] for row in predicate(files)["slices"]} == {"origin=X"}
+
+
+@pytest.mark.parametrize("name", ["candidate", "champion"])
+def test_a_file_that_is_not_there_is_a_wrong_call(files, capsys, name):
+    files[name] = files[name].with_name("none.parquet")
+    assert gate(files) == 2
+    assert f"There is no such file, given as --{name}" in capsys.readouterr().err
+    assert not files["output"].exists()
+
+
+def test_a_policy_that_cannot_be_is_a_wrong_configuration(files, capsys):
+    files["config"].write_text(files["config"].read_text().replace("roc_auc", "roc_acu"))
+    assert gate(files) == 2
+    assert "mlops.yaml:9: metric 'roc_acu' does not exist" in capsys.readouterr().err
+
+
+def test_a_broken_file_is_rejected_not_a_crash(files, capsys):
+    files["candidate"].write_bytes(b"PAR1 not really")
+    assert gate(files) == 1
+    assert "cannot be read as Parquet" in capsys.readouterr().out
+    assert predicate(files)["verdict"] == "rejected"

@@ -1,0 +1,530 @@
+"""Rules, slices and the verdict; the fail-closed table of docs/gate.md, a row a test."""
+
+import json
+
+import numpy as np
+import polars as pl
+import pytest
+from gate_files import HEAD, answers, project, rows, write
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from mlops_actions import evidence
+from mlops_actions.errors import ConfigurationError
+from mlops_actions.gate import decision, slices
+from mlops_actions.gate.decision import SetInput, judge
+
+NOT_WORSE = "metrics: {roc_auc: {non_inferiority_margin: 0.05}}"
+BOTH = "metrics: {roc_auc: {threshold: 0.7, non_inferiority_margin: 0.05}}"
+REGRESSION = HEAD.replace("classification", "regression").replace("labels: [0, 1]\n", "")
+SLOW = settings(
+    max_examples=25,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+
+
+@pytest.fixture(scope="module")
+def keys():
+    return rows(2000)
+
+
+@pytest.fixture(scope="module")
+def good(keys):
+    return answers(keys, seed=1)
+
+
+@pytest.fixture(scope="module")
+def champion(keys):
+    return answers(keys, seed=2)
+
+
+@pytest.fixture(scope="module")
+def bad(keys):
+    return answers(keys, noise=4, seed=3)
+
+
+def run(folder, gate, *, head=HEAD, baseline=None, name="development", cutoffs=(), **frames):
+    paths = write(folder, **frames)
+    return judge(
+        project(gate, head=head), {name: SetInput(**paths, cutoffs=cutoffs)}, baseline=baseline
+    )
+
+
+def statuses(judgement):
+    return {item["name"]: item["status"] for item in judgement.checks}
+
+
+def reason(judgement):
+    return " ".join(judgement.reasons)
+
+
+# --- Verdicts ----------------------------------------------------------------------------------
+
+
+def test_not_worse_than_the_champion_is_blessed(tmp_path, good, champion):
+    judgement = run(tmp_path, BOTH, candidate=good, champion=champion)
+    assert judgement.verdict == "blessed"
+    assert judgement.reasons == []
+    assert not judgement.stops
+    (row,) = judgement.metrics
+    assert row["status"] == "pass"
+    assert row["requirement"] == "at least 0.7; not worse by more than 0.05"
+    for side in ("candidate", "champion", "difference"):
+        assert row[side]["low"] <= row[side]["estimate"] <= row[side]["high"]
+
+
+def test_worse_than_the_margin_is_rejected(tmp_path, bad, champion):
+    judgement = run(tmp_path, NOT_WORSE, candidate=bad, champion=champion)
+    assert judgement.verdict == "rejected"
+    assert judgement.stops
+    assert "not worse by more than 0.05. The interval excludes it" in reason(judgement)
+
+
+def test_too_close_to_call_is_inconclusive(tmp_path, good, champion):
+    gate = "min_rows: 10\nmetrics: {roc_auc: {non_inferiority_margin: 0.0}}"
+    judgement = run(tmp_path, gate, candidate=good[:200], champion=champion[:200])
+    assert judgement.verdict == "inconclusive"
+    assert "leaves it open" in reason(judgement)
+    assert judgement.stops
+
+
+def test_the_same_answers_are_unchanged(tmp_path, good):
+    judgement = run(tmp_path, BOTH, candidate=good, champion=good.reverse())
+    assert judgement.verdict == "unchanged"
+    assert not judgement.stops
+
+
+@pytest.mark.parametrize(
+    ("rule", "verdict"),
+    [
+        ("threshold: 0.99", "rejected"),
+        ("threshold: 0.5", "blessed"),
+        ("non_inferiority_margin: 0.05", "blessed"),
+        ("min_absolute_change: 0.0", "inconclusive"),
+        ("min_absolute_change: 0.2", "rejected"),
+        ("min_relative_change: 0.2", "rejected"),
+        ("threshold: 0.5, max_absolute_change: 0.1", "blessed"),
+    ],
+)
+def test_each_rule_on_equal_models(tmp_path, good, champion, rule, verdict):
+    gate = f"metrics: {{roc_auc: {{{rule}}}}}"
+    assert run(tmp_path, gate, candidate=good, champion=champion).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("rule", "verdict"),
+    [
+        ("threshold: 0.8", "blessed"),
+        ("threshold: 0.1", "rejected"),
+        ("min_absolute_change: 0.01", "blessed"),
+        ("min_relative_change: 0.1", "blessed"),
+        ("min_relative_change: 0.9", "rejected"),
+        ("threshold: 0.9, max_absolute_change: 0.01", "rejected"),
+        ("threshold: 0.9, max_absolute_change: 0.9", "blessed"),
+    ],
+)
+@pytest.mark.parametrize("name", ["log_loss", "neg_log_loss"])
+def test_each_rule_on_a_better_model_by_a_loss(tmp_path, good, bad, rule, verdict, name):
+    if name.startswith("neg_"):
+        rule = rule.replace("threshold: ", "threshold: -")
+    gate = f"metrics: {{{name}: {{{rule}}}}}"
+    judgement = run(tmp_path, gate, candidate=good, champion=bad)
+    assert judgement.verdict == verdict
+
+
+def test_required_stands_in_the_direction_of_the_metric(tmp_path, good, champion):
+    gate = """
+metrics:
+  log_loss: {non_inferiority_margin: 0.1}
+  roc_auc: {non_inferiority_margin: 0.1}
+"""
+    judgement = run(tmp_path, gate, candidate=good, champion=champion)
+    required = {item["metric"]: item["required"] for item in judgement.checks if "metric" in item}
+    assert required == {"log_loss": 0.1, "roc_auc": -0.1}
+
+
+def test_the_own_loss_needs_its_direction(tmp_path, good, champion):
+    with pytest.raises(ConfigurationError, match="needs greater_is_better"):
+        run(tmp_path, "metrics: {loss_cost: {threshold: 1}}", candidate=good)
+    gate = "metrics: {loss_cost: {non_inferiority_margin: 0.1, greater_is_better: false}}"
+    costly = good.with_columns(loss_cost=pl.lit(1.0))
+    cheap = champion.with_columns(loss_cost=pl.lit(0.5))
+    assert run(tmp_path, gate, candidate=costly, champion=cheap).verdict == "rejected"
+    assert run(tmp_path, gate, candidate=cheap, champion=costly).verdict == "blessed"
+
+
+def test_a_metric_that_does_not_exist_is_refused_with_its_line(tmp_path, good):
+    with pytest.raises(ConfigurationError, match="did you mean 'roc_auc'") as caught:
+        run(tmp_path, "metrics:\n  roc_acu: {threshold: 0.5}", candidate=good)
+    assert caught.value.line == 9
+    with pytest.raises(ConfigurationError, match="is not for a classification"):
+        run(tmp_path, "metrics: {r2: {threshold: 0.5}}", candidate=good)
+    gate = "metrics: {roc_auc: {threshold: 0.5, greater_is_better: false}}"
+    with pytest.raises(ConfigurationError, match="greater_is_better of roc_auc is true"):
+        run(tmp_path, gate, candidate=good)
+
+
+def test_a_dry_run_says_what_it_would_have_done(tmp_path, bad, champion):
+    for mode in ("dry_run", "disabled"):
+        gate = f"mode: {mode}\n{NOT_WORSE}"
+        judgement = run(tmp_path, gate, candidate=bad, champion=champion)
+        assert judgement.verdict == "rejected"
+        assert not judgement.gated
+        assert not judgement.stops
+        assert f"gate.mode is {mode}" in judgement.warnings[0]
+
+
+# --- Without a champion ------------------------------------------------------------------------
+
+
+def test_no_champion_is_refused_unless_allowed(tmp_path, good):
+    judgement = run(tmp_path, BOTH, candidate=good)
+    assert judgement.verdict == "rejected"
+    assert "gate.bootstrap is refuse" in reason(judgement)
+    assert not judgement.bootstrap
+
+
+def test_the_first_model_meets_the_thresholds_only(tmp_path, good, bad):
+    gate = f"bootstrap: allow\n{BOTH}"
+    judgement = run(tmp_path, gate, candidate=good)
+    assert judgement.verdict == "blessed"
+    assert judgement.bootstrap
+    assert "nothing was compared" in judgement.warnings[0]
+    assert statuses(judgement)["development: roc_auc non_inferiority_margin"] == "skipped"
+    high = gate.replace("0.7", "0.95")
+    assert run(tmp_path, high, candidate=bad).verdict == "rejected"
+
+
+def test_a_first_model_that_meets_no_threshold_is_not_blessed(tmp_path, good):
+    judgement = run(tmp_path, f"bootstrap: allow\n{NOT_WORSE}", candidate=good)
+    assert judgement.verdict == "inconclusive"
+    assert "Without a champion only a threshold can be shown" in reason(judgement)
+
+
+def test_a_champion_without_predictions_is_no_bootstrap(tmp_path, good):
+    baseline = {"alias": "champion", "version": "3", "run_id": "r"}
+    judgement = run(tmp_path, f"bootstrap: allow\n{BOTH}", candidate=good, baseline=baseline)
+    assert judgement.verdict == "rejected"
+    assert "no predictions of it on development" in reason(judgement)
+    assert not judgement.bootstrap
+
+
+# --- Fail closed -------------------------------------------------------------------------------
+
+
+@SLOW
+@given(
+    side=st.sampled_from(["candidate", "champion"]),
+    column=st.sampled_from(["probability_1", "prediction"]),
+    value=st.sampled_from([None, float("nan"), float("inf"), float("-inf")]),
+    place=st.integers(0, 199),
+)
+def test_a_value_that_is_no_number_is_never_blessed(tmp_path, side, column, value, place):
+    keys = rows(200)
+    frames = {"candidate": answers(keys, seed=1), "champion": answers(keys, seed=2)}
+    values = frames[side][column].cast(pl.Float64).to_list()
+    values[place] = value
+    frames[side] = frames[side].with_columns(pl.Series(column, values, dtype=pl.Float64))
+    gate = "metrics: {roc_auc: {min_relative_change: 0.0}, accuracy: {threshold: 0.0}}"
+    judgement = run(tmp_path, gate, **frames)
+    assert judgement.verdict == "rejected"
+    assert f"1 of 200 values of {column} are missing" in reason(judgement)
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0])
+def test_a_relative_change_needs_a_positive_champion(tmp_path, value):
+    random = np.random.default_rng(0)
+    target = random.normal(size=300)
+    base = pl.DataFrame({"id": np.arange(300), "target": target})
+    near = base.with_columns(prediction=pl.Series(target + 0.1 * random.normal(size=300)))
+    # R2 of 0 where the champion predicts the mean; of -1 and less where it is far off.
+    far = base.with_columns(
+        prediction=pl.lit(float(target.mean())) if value == 0 else pl.col("target") * -1
+    )
+    gate = "metrics: {r2: {min_relative_change: 0.1}}"
+    judgement = run(tmp_path, gate, head=REGRESSION, candidate=near, champion=far)
+    assert judgement.verdict == "rejected"
+    assert "a relative change needs a positive one" in reason(judgement)
+
+
+def test_a_policy_that_requires_nothing_blesses_nothing(tmp_path, good, champion):
+    with pytest.raises(ConfigurationError, match="metrics"):
+        project("metrics: {}")
+    with pytest.raises(ConfigurationError, match="must ask for something"):
+        project("metrics: {roc_auc: {}}")
+    gate = "metrics: {roc_auc: {max_absolute_change: 0.5}}"
+    judgement = run(tmp_path, gate, candidate=good, champion=champion)
+    assert judgement.verdict == "inconclusive"
+    assert "blesses nothing" in reason(judgement)
+
+
+def test_one_class_leaves_it_open(tmp_path, good, champion):
+    ones = good.filter(pl.col("target") == 1)
+    judgement = run(tmp_path, BOTH, candidate=ones, champion=champion.filter(pl.col("target") == 1))
+    assert judgement.verdict == "inconclusive"
+    assert "the target has one class only" in reason(judgement)
+
+
+def test_one_class_in_a_slice_leaves_it_open(tmp_path, good, champion):
+    frames = {
+        name: frame.with_columns(
+            origin=pl.when(pl.col("target") == 1).then(pl.lit("A")).otherwise("origin")
+        )
+        for name, frame in (("candidate", good), ("champion", champion))
+    }
+    judgement = run(tmp_path, f"{BOTH}\nslices: [{{columns: [origin]}}]", **frames)
+    assert judgement.verdict == "inconclusive"
+    assert "roc_auc is undefined on origin=A" in reason(judgement)
+
+
+def test_few_rows_decide_nothing(tmp_path, good, champion):
+    judgement = run(tmp_path, BOTH, candidate=good[:99], champion=champion[:99])
+    assert judgement.verdict == "inconclusive"
+    assert "99 rows; fewer than 100 decide nothing" in reason(judgement)
+    assert judgement.metrics == []
+
+
+def test_a_missing_column_is_rejected_by_name(tmp_path, good, champion):
+    judgement = run(tmp_path, BOTH, candidate=good.drop("prediction"), champion=champion)
+    assert judgement.verdict == "rejected"
+    assert "has no column prediction" in reason(judgement)
+    gate = f"{BOTH}\nslices: [{{columns: [carrier]}}]"
+    judgement = run(tmp_path, gate, candidate=good, champion=champion)
+    assert judgement.verdict == "rejected"
+    assert "has no column carrier" in reason(judgement)
+
+
+def test_tied_scores_are_no_ranking(tmp_path, good, champion):
+    constant = good.with_columns(
+        prediction=pl.lit(1), probability_0=pl.lit(0.5), probability_1=pl.lit(0.5)
+    )
+    judgement = run(tmp_path, BOTH, candidate=constant, champion=champion)
+    assert judgement.verdict == "rejected"
+    assert judgement.metrics[0]["candidate"]["estimate"] == 0.5
+
+
+@pytest.mark.parametrize("damage", ["ids", "target", "file"])
+def test_what_cannot_be_paired_is_rejected(tmp_path, good, champion, damage):
+    if damage == "ids":
+        champion = pl.concat([champion, champion[:1]])
+    if damage == "target":
+        champion = champion.with_columns(target=1 - pl.col("target"))
+    paths = write(tmp_path, candidate=good, champion=champion)
+    if damage == "file":
+        paths["champion"].write_bytes(b"gone")
+    judgement = judge(project(BOTH), {"development": SetInput(**paths)}, baseline=None)
+    assert judgement.verdict == "rejected"
+    assert judgement.metrics == []
+
+
+def test_no_set_is_no_blessing():
+    assert judge(project(BOTH), {}, baseline=None).verdict == "inconclusive"
+    assert decision.verdict_of([]) == "inconclusive"
+
+
+@SLOW
+@given(st.lists(st.sampled_from(["pass", "fail", "inconclusive", "skipped"])))
+def test_the_verdict_is_that_of_the_worst_check(found):
+    verdict = decision.verdict_of([evidence.check(str(n), s) for n, s in enumerate(found)])
+    if "fail" in found:
+        assert verdict == "rejected"
+    elif "inconclusive" in found or "pass" not in found:
+        assert verdict == "inconclusive"
+    else:
+        assert verdict == "blessed"
+
+
+# --- Slices ------------------------------------------------------------------------------------
+
+SLICED = f"{BOTH}\nslices: [{{columns: [origin]}}]"
+
+
+def spoiled(frame, where):
+    """Turn the answers around where it is asked."""
+    return frame.with_columns(
+        prediction=pl.when(where).then(1 - pl.col("prediction")).otherwise("prediction"),
+        probability_1=pl.when(where).then("probability_0").otherwise("probability_1"),
+        probability_0=pl.when(where).then("probability_1").otherwise("probability_0"),
+    )
+
+
+def test_a_slice_that_got_worse_rejects(tmp_path, keys):
+    keys = keys.with_columns(
+        origin=pl.when(pl.col("id") < 120).then(pl.lit("X")).otherwise("origin")
+    )
+    good, champion = answers(keys, seed=1), answers(keys, seed=2)
+    gate = SLICED.replace("0.05", "0.2")
+    assert run(tmp_path, gate, candidate=good, champion=champion).verdict == "blessed"
+    judgement = run(
+        tmp_path, gate, candidate=spoiled(good, pl.col("origin") == "X"), champion=champion
+    )
+    assert judgement.verdict == "rejected"
+    failed = [name for name, status in statuses(judgement).items() if status == "fail"]
+    assert failed == ["development: roc_auc non_inferiority_margin, origin=X"]
+    assert "The violation is shown (Holm-adjusted p" in reason(judgement)
+
+
+def test_a_slice_of_equal_models_is_not_asked_for_proof(tmp_path, good, champion):
+    gate = SLICED.replace("threshold: 0.7, non_inferiority_margin: 0.05", "threshold: 0.7")
+    gate = gate.replace("0.7}", "0.7, non_inferiority_margin: 0.02}")
+    judgement = run(tmp_path, gate, candidate=good, champion=champion)
+    assert judgement.verdict == "blessed"
+    required = gate.replace("[origin]", "[origin], require: true")
+    judgement = run(tmp_path, required, candidate=good[:500], champion=champion[:500])
+    assert judgement.verdict == "inconclusive"
+    assert all(row["required"] for row in judgement.slices)
+
+
+def test_small_slices_are_listed_and_not_judged(tmp_path, good, champion):
+    def rare(frame):
+        return frame.with_columns(
+            origin=pl.when(pl.col("id") < 5).then(pl.lit("ACK")).otherwise("origin")
+        )
+
+    judgement = run(tmp_path, SLICED, candidate=rare(good), champion=rare(champion))
+    assert judgement.verdict == "blessed"
+    small = [row for row in judgement.slices if row["metric"] is None]
+    assert [(row["slice"], row["rows"], row["status"]) for row in small] == [
+        ("origin=ACK", 5, "skipped")
+    ]
+    assert statuses(judgement)["development: small slices of origin"] == "skipped"
+
+
+def test_a_slice_that_is_expected_must_be_there(tmp_path, good, champion):
+    gate = SLICED.replace("[origin]", "[origin], values: [JFK, SFO]")
+    judgement = run(tmp_path, gate, candidate=good, champion=champion)
+    assert judgement.verdict == "rejected"
+    assert "has no row with origin=SFO" in reason(judgement)
+
+
+def test_a_slice_the_champion_had_must_be_there(tmp_path, good, champion):
+    baseline = {"version": "1", "slices": {"development": ["origin=JFK", "origin=SFO"]}}
+    judgement = run(tmp_path, SLICED, candidate=good, champion=champion, baseline=baseline)
+    assert judgement.verdict == "rejected"
+    assert "judged on the slice origin=SFO" in reason(judgement)
+
+
+def test_slices_that_are_all_too_small_leave_it_open(tmp_path, good, champion):
+    gate = f"min_slice_size: 5000\n{SLICED}"
+    judgement = run(tmp_path, gate, candidate=good, champion=champion)
+    assert judgement.verdict == "inconclusive"
+    assert "No slice of origin has 5000 rows" in reason(judgement)
+
+
+def test_a_slice_may_name_its_metrics(tmp_path, good, champion):
+    gate = """
+metrics:
+  roc_auc: {non_inferiority_margin: 0.05}
+  accuracy: {non_inferiority_margin: 0.05}
+slices: [{columns: [origin], metrics: [accuracy]}]
+"""
+    judgement = run(tmp_path, gate, candidate=good, champion=champion)
+    assert {row["metric"] for row in judgement.slices} == {"accuracy"}
+    with pytest.raises(ConfigurationError, match="which gate"):
+        run(tmp_path, gate.replace("[accuracy]", "[f1]"), candidate=good, champion=champion)
+
+
+@pytest.mark.parametrize(
+    ("column", "bins", "names"),
+    [
+        (["b", "a", None, "a"], None, ["v=a", "v=b", "v=(missing)"]),
+        ([True, False, True], None, ["v=False", "v=True"]),
+        ([1.0, float("nan"), None, 2.5], None, ["v=1", "v=2.5", "v=(missing)"]),
+        ([1, 2, 1], 2, ["v=1", "v=2"]),
+        ([float(n) for n in range(9)], 3, ["v=[0, 2)", "v=[2, 5)", "v=[5, 8]"]),
+        ([0.0, 0.0, 0.0, 1.0, 2.0, None], 2, ["v=[0, 2]", "v=(missing)"]),
+    ],
+)
+def test_how_a_column_is_cut(column, bins, names):
+    frame = pl.DataFrame({"v": column})
+    policy = decision.Slice(columns=["v"], bins=bins)
+    parts = slices.divide(frame, policy)
+    assert [part.name for part in parts] == names
+    assert sorted(np.concatenate([part.rows for part in parts])) == list(range(len(column)))
+
+
+@SLOW
+@given(
+    values=st.lists(
+        st.one_of(st.none(), st.floats(allow_nan=True, allow_infinity=False)), min_size=1
+    ),
+    bins=st.one_of(st.none(), st.integers(2, 20)),
+)
+def test_every_row_is_in_one_part(values, bins):
+    frame = pl.DataFrame(
+        {"v": values, "w": ["x"] * len(values)}, schema_overrides={"v": pl.Float64}
+    )
+    parts = slices.divide(frame, decision.Slice(columns=["v", "w"], bins=bins))
+    assert sorted(np.concatenate([part.rows for part in parts])) == list(range(len(values)))
+    assert len({part.name for part in parts}) == len(parts)
+    assert all(len(part.rows) for part in parts)
+
+
+def test_a_sensitive_value_is_not_printed(tmp_path, good, champion):
+    head = HEAD.replace("id: row", "id: row\nsensitive: [origin]")
+    judgement = run(tmp_path, SLICED, head=head, candidate=good, champion=champion)
+    assert [row["slice"] for row in judgement.slices] == ["origin=#1", "origin=#2", "origin=#3"]
+
+
+def test_on_the_frozen_set_every_rule_is_a_guardrail(tmp_path, good, champion, bad):
+    paths = write(tmp_path, candidate=good, champion=champion, bad=bad)
+    sets = {
+        "release": SetInput(candidate=paths["candidate"], champion=paths["champion"]),
+        "regression": SetInput(candidate=paths["candidate"], champion=paths["champion"]),
+    }
+    gate = NOT_WORSE.replace("0.05", "0.02")
+    assert judge(project(gate), sets, baseline=None).verdict == "blessed"
+    sets["regression"] = SetInput(candidate=paths["bad"], champion=paths["champion"])
+    judgement = judge(project(gate), sets, baseline=None)
+    assert judgement.verdict == "rejected"
+    assert [item["name"] for item in judgement.checks if item["status"] == "fail"] == [
+        "regression: roc_auc non_inferiority_margin"
+    ]
+
+
+def test_a_champion_is_needed_on_every_set_once_it_is_on_one(tmp_path, good, champion):
+    paths = write(tmp_path, candidate=good, champion=champion)
+    sets = {
+        "release": SetInput(candidate=paths["candidate"], champion=paths["champion"]),
+        "regression": SetInput(candidate=paths["candidate"]),
+    }
+    judgement = judge(project(f"bootstrap: allow\n{BOTH}"), sets, baseline=None)
+    assert judgement.verdict == "rejected"
+    assert "no predictions of it on regression" in reason(judgement)
+
+
+@pytest.mark.parametrize(
+    ("p_values", "adjusted"),
+    [
+        ([], []),
+        ([0.03], [0.03]),
+        ([0.01, 0.04, 0.03], [0.03, 0.06, 0.06]),
+        ([0.5, 0.9], [1.0, 1.0]),
+    ],
+)
+def test_holm(p_values, adjusted):
+    assert decision.holm(p_values) == pytest.approx(adjusted)
+
+
+def test_the_predicate_is_json_and_names_the_baseline(tmp_path, good, champion):
+    baseline = {"alias": "champion", "version": "2", "run_id": "abc", "other": 1}
+    judgement = run(tmp_path, SLICED, candidate=good, champion=champion, baseline=baseline)
+    predicate = judgement.predicate(project(SLICED).config, baseline)
+    text = json.dumps(evidence.json_safe(predicate), allow_nan=False)
+    assert json.loads(text)["baseline"] == {"alias": "champion", "version": "2", "run_id": "abc"}
+    assert predicate["evaluation"]["development"]["rows"] == 2000
+    assert len(predicate["policy"]["digest"]) == 64
+
+
+def test_the_policys_digest_follows_the_policy():
+    first = decision.policy_digest(project(BOTH).config)
+    assert first == decision.policy_digest(project(BOTH).config)
+    assert first != decision.policy_digest(project(BOTH.replace("0.05", "0.06")).config)
+
+
+def test_numbers_are_the_same_each_time(tmp_path, good, champion):
+    gate = "metrics: {f1: {non_inferiority_margin: 0.05}}\nslices: [{columns: [origin]}]"
+    first, second = (run(tmp_path, gate, candidate=good, champion=champion) for _ in range(2))
+    assert first.metrics == second.metrics
+    assert first.slices == second.slices
