@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import itertools
 import os
 import sys
 from collections.abc import Sequence
@@ -51,7 +52,9 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         help="Run in this folder; paths are relative to it.",
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    chosen = next((word for word in argv if word in COMMANDS), None)
+    # A folder may be called like a command.
+    words = [word for before, word in itertools.pairwise(["", *argv]) if before != "--directory"]
+    chosen = next((word for word in words if word in COMMANDS), None)
     for name, summary in COMMANDS.items():
         command = commands.add_parser(name, help=summary, description=summary)
         if name == chosen:

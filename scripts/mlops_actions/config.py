@@ -33,7 +33,7 @@ SCHEMA_URL = "https://raw.githubusercontent.com/mlops-actions/mlops-actions/main
 EvaluationSet = Literal["development", "release", "regression"]
 EVALUATION_SETS: tuple[EvaluationSet, ...] = ("development", "release", "regression")
 
-_DURATION = re.compile(r"(\d+)\s*(s|m|h|d|w)")
+_DURATION = re.compile(r"([0-9]+)\s*(s|m|h|d|w)")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
@@ -42,7 +42,10 @@ def parse_duration(text: str) -> datetime.timedelta:
     found = _DURATION.fullmatch(text.strip())
     if not found:
         raise ValueError("expected a number and one of s, m, h, d, w, such as 7d")
-    return datetime.timedelta(**{_UNITS[found[2]]: int(found[1])})
+    try:
+        return datetime.timedelta(**{_UNITS[found[2]]: int(found[1])})
+    except OverflowError:
+        raise ValueError("that is longer than time is counted") from None
 
 
 def _duration(text: str) -> str:
@@ -347,7 +350,12 @@ class Config(_Section):
         if self.labels:
             if len({str(label) for label in self.labels}) != len(self.labels):
                 raise ValueError("labels: each class once")
-            if self.positive_label is not None and self.positive_label not in self.labels:
+            # 1 and true are equal in Python, and are not the same class.
+            if len({type(label) for label in self.labels}) > 1:
+                raise ValueError("labels: all numbers, all words, or true and false")
+            known = [(type(label), label) for label in self.labels]
+            positive = self.positive_label
+            if positive is not None and (type(positive), positive) not in known:
                 raise ValueError("positive_label: not one of the labels")
         if self.pull_request == "smoke" and self.smoke is None:
             raise ValueError("smoke: pull-request is smoke, so the section smoke is needed")
@@ -406,8 +414,10 @@ def _collect_lines(
     node: object, where: tuple[str | int, ...], lines: dict[tuple[str | int, ...], int]
 ) -> None:
     if isinstance(node, CommentedMap):
+        places = node.lc.data or {}
         for key, value in node.items():
-            lines[(*where, key)] = node.lc.key(key)[0] + 1
+            if key in places:  # A key that was merged in with << stands elsewhere.
+                lines[(*where, key)] = places[key][0] + 1
             _collect_lines(value, (*where, key), lines)
     elif isinstance(node, CommentedSeq):
         for index, value in enumerate(node):
@@ -473,8 +483,12 @@ def _explain(error: Any, document: Any) -> tuple[tuple[str | int, ...], str]:
         hint = f" Did you mean {near[0]}?" if near else ""
         return where, f"Unknown key {name}.{hint}"
     if kind == "missing":
-        return where[:-1], f"{name} is missing."
+        return where, f"{name} is missing."
     text = error["msg"].removeprefix("Value error, ")
+    key, colon, _ = text.partition(":")
+    if kind == "value_error" and colon and key.isidentifier():
+        # A section's own check begins with the key that it is about.
+        return (*where, key), f"{'.'.join([*map(str, where), text])}."
     value = error.get("input")
     if kind == "value_error" or isinstance(value, (dict, list)):
         return where, f"{name}: {text}." if name else f"{text}."
@@ -514,6 +528,8 @@ def parse(text: str, path: Path) -> Project:
     yaml.allow_duplicate_keys = False
     try:
         document = yaml.load(text)
+    except RecursionError:
+        raise ConfigurationError("Nested too deeply.", file=path) from None
     except MarkedYAMLError as problem:
         mark = problem.problem_mark
         raise ConfigurationError(
