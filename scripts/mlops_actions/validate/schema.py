@@ -96,7 +96,9 @@ def load(file: Path) -> Any:
 def _build(document: dict[str, Any]) -> Any:
     # Reading a check of a column with a type, Pandera imports pandas, which is not ours to have
     # (0.5 s): it reads the types and the checks apart.
+    from pandera.io import polars_io  # noqa: PLC0415
 
+    read: Callable[[Any], Any] = polars_io.deserialize_schema
     columns = document.get("columns") or {}
     typed = read(
         document
