@@ -93,7 +93,7 @@ def verify(handover: Path, gate: Path) -> dict[str, Any]:
     judged = {item["name"]: item["digest"]["sha256"] for item in predicate["previous"]}
     for stage in _STAGES[:-1]:
         path = handover / f"{stage}.json"
-        if judged.get(path.name) != evidence.sha256_file(path):
+        if not path.is_file() or judged.get(path.name) != evidence.sha256_file(path):
             raise Failure("This is not the evidence that was judged.", file=path)
     subjects = {
         item["name"]: item["digest"]["sha256"]

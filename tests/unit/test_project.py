@@ -74,7 +74,7 @@ def test_the_secret_env_is_masked_before_anything_else(
     [
         ("no equals sign", "line 1 is not KEY=VALUE"),
         ("A=1\n2B=3", "line 2 is not KEY=VALUE"),
-        ("GITHUB_ENV=/tmp/x", "GITHUB_ENV is set by us"),
+        ("GITHUB_ENV=/x/y", "GITHUB_ENV is set by us"),
         ("MLFLOW_TRACKING_URI=http://x", "MLFLOW_TRACKING_URI is set by us"),
     ],
 )
@@ -85,7 +85,7 @@ def test_a_wrong_secret_env_is_said_without_its_value(
     with pytest.raises(ConfigurationError, match=message) as problem:
         environment.variables()
     assert "equals sign" not in str(problem.value)
-    assert "/tmp/x" not in str(problem.value)
+    assert "/x/y" not in str(problem.value)
 
 
 def test_a_command_that_fails_says_its_code(environment: Environment, tmp_path: Path) -> None:
@@ -129,7 +129,7 @@ def test_a_program_that_does_not_exist_is_named(environment: Environment, tmp_pa
 
 @pytest.mark.parametrize("command", ["a && b", "a | b", "a > b", "a ; b", "", "a 'b"])
 def test_a_command_written_for_a_shell_is_refused(command: str) -> None:
-    with pytest.raises(ConfigurationError, match="shell|cannot be read"):
+    with pytest.raises(ConfigurationError, match=r"shell|cannot be read"):
         project.split_command(command)
 
 
@@ -158,7 +158,7 @@ def test_user_output_is_no_workflow_command(
 
 
 def test_no_lock_and_no_requirements_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="neither uv.lock nor requirements.txt"):
+    with pytest.raises(ConfigurationError, match=r"neither uv.lock nor requirements.txt"):
         project.prepare(loaded(tmp_path))
 
 

@@ -230,10 +230,9 @@ class EmbeddedRegistry(Registry):
         database = checkout.folder / _DATABASE
         database.parent.mkdir(parents=True, exist_ok=True)
         uri = f"sqlite:///{database.resolve()}"
-        super().__init__(
-            MlflowClient(tracking_uri=uri, registry_uri=uri),
-            "The embedded registry on the branch mlops-state",
-        )
+        place = "The embedded registry on the branch mlops-state"
+        with _explained(place):
+            super().__init__(MlflowClient(tracking_uri=uri, registry_uri=uri), place)
 
     @staticmethod
     def exists(checkout: Checkout) -> bool:

@@ -1,0 +1,231 @@
+"""Publishing: only what was judged, only when blessed, only on the default branch."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mlops_actions import evidence, github, publish
+from mlops_actions.errors import ConfigurationError, Failure
+from mlops_actions.registry.store import EmbeddedRegistry, quiet
+from mlops_actions.state import BRANCH, Branch
+
+CONFIG = """\
+name: tiny
+task: regression
+target: y
+id: id
+data: {training: a.csv, evaluation: b.csv}
+gate: {metrics: {r2: {threshold: 0.1}}}
+"""
+RUN: dict[str, Any] = {
+    "schema": 1, "run_id": "a" * 32, "name": "kind-fox", "status": "FINISHED",
+    "start": 1000, "end": 2000, "params": {"depth": "3"},
+    "metrics": {"r2": [{"value": 0.5, "timestamp": 1500, "step": 0}]},
+    "tags": {"team": "flights"}, "datasets": [{"name": "training", "digest": "abc"}],
+    "model": {"name": "model", "params": {}},
+}  # fmt: skip
+
+
+def make_handover(folder: Path, *, verdict: str = "blessed", gated: bool = True) -> Path:
+    """Write a handover whose chain is whole; give the gate's evidence."""
+    run = folder / "candidate" / "run"
+    (run / "model").mkdir(parents=True)
+    (run / "model" / "MLmodel").write_text("flavors: {}\n")
+    (run / "model" / "model.skops").write_bytes(b"model")
+    (run / "artifacts").mkdir()
+    (run / "artifacts" / "plot.txt").write_text("plot")
+    (run / "run.json").write_text(json.dumps(RUN))
+    handover = folder / "candidate"
+    predictions = handover / "predictions" / "release" / "candidate.parquet"
+    predictions.parent.mkdir(parents=True)
+    predictions.write_bytes(b"predictions")
+    evidence.write_json(handover / "data.json", {"training": {"cutoff": "2013-10-01"}})
+    subjects = [
+        evidence.subject("run", evidence.sha256_file(run / "run.json")),
+        evidence.subject("model", evidence.sha256_tree(run / "model")),
+    ]
+    for stage in ("validate", "train", "score"):
+        document = evidence.statement(
+            stage, "passed", [], subjects=subjects, pipeline_digest="digest"
+        )
+        evidence.write_json(handover / f"{stage}.json", document)
+    gate = folder / "verdict" / "gate.json"
+    previous = [handover / f"{stage}.json" for stage in ("validate", "train", "score")]
+    document = evidence.statement(
+        "gate", verdict, [], subjects=subjects, previous=previous, gated=gated
+    )
+    evidence.write_json(gate, document)
+    return gate
+
+
+@pytest.fixture
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "work"
+    origin = tmp_path / "origin.git"
+    subprocess.run(["git", "init", "--quiet", "--bare", origin], check=True)
+    subprocess.run(["git", "init", "--quiet", folder], check=True)
+    subprocess.run(["git", "-C", folder, "remote", "add", "origin", origin], check=True)
+    (folder / "mlops.yaml").write_text(CONFIG)
+    for name in ("MLFLOW_TRACKING_URI", "GITHUB_WORKSPACE", "GITHUB_EVENT_NAME"):
+        monkeypatch.delenv(name, raising=False)
+    return folder
+
+
+def run(repository: Path, gate: Path) -> int:
+    arguments = argparse.Namespace(
+        config=repository / "mlops.yaml", handover=gate.parents[1] / "candidate", gate=gate
+    )
+    return publish.run(arguments)
+
+
+def branch_exists(repository: Path) -> bool:
+    listed = subprocess.run(
+        ["git", "-C", repository, "ls-remote", "--heads", "origin", BRANCH],
+        check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    return bool(listed.stdout)
+
+
+def test_a_blessed_candidate_is_registered_with_its_evidence(
+    repository: Path, tmp_path: Path
+) -> None:
+    gate = make_handover(tmp_path / "job")
+    assert run(repository, gate) == 0
+    assert evidence.read(gate.with_name("publish.json"), "publish")["version"] == "1"
+    quiet()
+    checkout = Branch(repository=repository).checkout(tmp_path / "look")
+    registry = EmbeddedRegistry(checkout)
+    assert registry.aliases("tiny") == {"challenger": "1"}
+    version = registry.version("tiny", "1")
+    assert version.tags["mlops.original_run_id"] == "a" * 32
+    assert version.tags["mlops.pipeline_digest"] == "digest"
+    registry.download_model(version, tmp_path / "model")
+    digest = evidence.sha256_tree(tmp_path / "model")
+    assert digest == version.tags["mlops.model_digest"]
+    registry.download_evidence(version, tmp_path / "evidence")
+    kept = {p.relative_to(tmp_path / "evidence").as_posix() for p in tmp_path.glob("evidence/**/*")}
+    stages = {f"{stage}.json" for stage in ("validate", "train", "score", "gate", "publish")}
+    assert stages | {"data.json", "predictions/release/candidate.parquet"} <= kept
+
+
+def test_the_run_keeps_what_training_logged(repository: Path, tmp_path: Path) -> None:
+    run(repository, make_handover(tmp_path / "job"))
+    quiet()
+    registry = EmbeddedRegistry(Branch(repository=repository).checkout(tmp_path / "look"))
+    found = registry._client.get_run(registry.version("tiny", "1").run_id)
+    assert found.data.params == {"depth": "3"}
+    assert found.data.metrics == {"r2": 0.5}
+    assert found.data.tags["team"] == "flights"
+    assert found.info.status == "FINISHED"
+    assert (found.info.start_time, found.info.end_time) == (1000, 2000)
+    assert [item.dataset.name for item in found.inputs.dataset_inputs] == ["training"]
+
+
+@pytest.mark.parametrize("verdict", ["rejected", "inconclusive", "unchanged", "passed", "BLESSED"])
+def test_only_blessed_is_registered(repository: Path, tmp_path: Path, verdict: str) -> None:
+    with pytest.raises(Failure, match="only blessed"):
+        run(repository, make_handover(tmp_path / "job", verdict=verdict))
+    assert not branch_exists(repository)
+
+
+def test_a_dry_run_registers_nothing(repository: Path, tmp_path: Path) -> None:
+    with pytest.raises(Failure, match="without deciding"):
+        run(repository, make_handover(tmp_path / "job", gated=False))
+    assert not branch_exists(repository)
+
+
+def _swap_model(job: Path) -> None:
+    (job / "candidate" / "run" / "model" / "model.skops").write_bytes(b"another")
+
+
+def _add_file(job: Path) -> None:
+    (job / "candidate" / "run" / "model" / "more.py").write_text("x")
+
+
+def _swap_run(job: Path) -> None:
+    forged = {**RUN, "params": {"depth": "4"}}
+    (job / "candidate" / "run" / "run.json").write_text(json.dumps(forged))
+
+
+def _swap_evidence(job: Path) -> None:
+    path = job / "candidate" / "train.json"
+    path.write_text(path.read_text().replace("digest", "forged"))
+
+
+def _drop_evidence(job: Path) -> None:
+    (job / "candidate" / "score.json").unlink()
+
+
+def _link(job: Path) -> None:
+    path = job / "candidate" / "run" / "model" / "model.skops"
+    path.unlink()
+    path.symlink_to("/etc/hostname")
+
+
+def _link_folder(job: Path) -> None:
+    shutil.rmtree(job / "candidate" / "run" / "artifacts")
+    (job / "candidate" / "run" / "artifacts").symlink_to("/etc")
+
+
+@pytest.mark.parametrize(
+    "tamper",
+    [_swap_model, _add_file, _swap_run, _swap_evidence, _drop_evidence, _link, _link_folder],
+)
+def test_what_was_not_judged_is_refused(
+    repository: Path, tmp_path: Path, tamper: Callable[[Path], None]
+) -> None:
+    gate = make_handover(tmp_path / "job")
+    tamper(tmp_path / "job")
+    with pytest.raises(Failure):
+        run(repository, gate)
+    assert not branch_exists(repository)
+
+
+def test_another_ref_registers_nothing(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = make_handover(tmp_path / "job")
+    payload = tmp_path / "event.json"
+    payload.write_text(json.dumps({"repository": {"default_branch": "main"}}))
+    monkeypatch.setenv("GITHUB_EVENT_NAME", "workflow_dispatch")
+    monkeypatch.setenv("GITHUB_EVENT_PATH", str(payload))
+    monkeypatch.setenv("GITHUB_REF", "refs/heads/feature")
+    github.event.cache_clear()
+    try:
+        with pytest.raises(ConfigurationError, match="Only the default branch"):
+            run(repository, gate)
+    finally:
+        github.event.cache_clear()
+    assert not branch_exists(repository)
+
+
+def test_a_large_file_does_not_go_to_git(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mlops_actions.registry.store.MAX_EMBEDDED_FILE", 4)
+    with pytest.raises(Failure, match="set the secret MLFLOW_TRACKING_URI"):
+        run(repository, make_handover(tmp_path / "job"))
+    assert not branch_exists(repository)
+
+
+def test_a_damaged_registry_is_left_alone(repository: Path, tmp_path: Path) -> None:
+    run(repository, make_handover(tmp_path / "one"))
+
+    def damage(checkout: Any) -> None:
+        checkout.bring(["registry/mlflow.db"])
+        (checkout.folder / "registry" / "mlflow.db").write_bytes(b"no database")
+
+    branch = Branch(repository=repository)
+    branch.transaction(damage, "damage")
+    before = branch.checkout(tmp_path / "before").git("rev-parse", "HEAD").stdout
+    with pytest.raises(Failure, match="The embedded registry"):
+        run(repository, make_handover(tmp_path / "two"))
+    assert branch.checkout(tmp_path / "after").git("rev-parse", "HEAD").stdout == before
