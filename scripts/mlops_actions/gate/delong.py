@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mlops_actions.gate.intervals import spread
 from mlops_actions.gate.scored import Undefined
 
 if TYPE_CHECKING:
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Integers = NDArray[np.int64]
     Booleans = NDArray[np.bool_]
+
+
+ROUNDING = 1e-12
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,13 +97,18 @@ def dense_ranks_of_integers(values: Integers) -> Integers:
 
 
 def variance(
-    contributions: Floats, positive: Booleans, group: Integers | None
+    contributions: Floats, positive: Booleans, weight: Floats | None, group: Integers | None
 ) -> tuple[float, float]:
-    """Return variance and degrees of freedom of an area, or of a difference of areas.
+    """Return standard error and degrees of freedom of an area, or of a difference of areas.
+
+    Each class's sum of a group is divided by the share of the class outside the group, as a
+    jackknife does; for groups of one size these are Obuchowski's factors g/(g - 1), and for groups
+    of one row DeLong's m/(m - 1).
 
     Args:
         contributions: (n,) an area's, or the difference of two areas' on the same rows.
         positive: (n,) whether a row is of the positive class.
+        weight: (n,) weights of the rows, or None.
         group: (n,) codes of groups of rows, or None.
 
     Raises:
@@ -107,36 +116,55 @@ def variance(
 
     """
     if group is None:
-        ups, downs = contributions[positive], contributions[~positive]
-        if min(len(ups), len(downs)) < 2:  # noqa: PLR2004
-            raise Undefined("a class has fewer than two rows")
         return _welch(
-            len(ups) / (len(ups) - 1) * float(ups @ ups),
-            len(ups) - 1,
-            len(downs) / (len(downs) - 1) * float(downs @ downs),
-            len(downs) - 1,
+            *_rows_left_out(contributions, positive, weight),
+            *_rows_left_out(contributions, ~positive, weight),
         )
-    size = int(group.max()) + 1
-    up_sums = np.bincount(group[positive], contributions[positive], minlength=size)
-    down_sums = np.bincount(group[~positive], contributions[~positive], minlength=size)
-    with_ups = np.count_nonzero(np.bincount(group[positive], minlength=size))
-    with_downs = np.count_nonzero(np.bincount(group[~positive], minlength=size))
-    groups = int(np.count_nonzero(np.bincount(group, minlength=size)))
-    if min(with_ups, with_downs) < 2:  # noqa: PLR2004
-        raise Undefined("a class occurs in fewer than two groups")
+    first, first_size = _groups_left_out(contributions, positive, weight, group)
+    second, second_size = _groups_left_out(contributions, ~positive, weight, group)
+    groups = np.flatnonzero(np.bincount(group))
+    count = len(groups)
     total = (
-        with_ups / (with_ups - 1) * float(up_sums @ up_sums)
-        + with_downs / (with_downs - 1) * float(down_sums @ down_sums)
-        + 2 * groups / (groups - 1) * float(up_sums @ down_sums)
+        float(first @ first) * (first_size - 1) / first_size
+        + float(second @ second) * (second_size - 1) / second_size
+        + 2 * float(first @ second) * (count - 1) / count
     )
-    return max(total, 0.0), groups - 1
+    _, degrees = spread((first + second)[groups])
+    return float(np.sqrt(max(total, 0.0))), degrees
+
+
+def _rows_left_out(
+    contributions: Floats, side: Booleans, weight: Floats | None
+) -> tuple[float, float]:
+    """Return standard error and degrees of freedom of one class's rows."""
+    values = contributions[side]
+    share = np.ones(len(values)) if weight is None else weight[side]
+    left = 1 - share / share.sum()
+    if len(values) < 2 or left.min() <= ROUNDING:  # noqa: PLR2004
+        raise Undefined("a class has fewer than two rows")
+    return spread(values / left)
+
+
+def _groups_left_out(
+    contributions: Floats, side: Booleans, weight: Floats | None, group: Integers
+) -> tuple[Floats, int]:
+    """Return each group's contribution (g,) to one class, and in how many groups it occurs."""
+    size = int(group.max()) + 1
+    codes = group[side]
+    share = np.ones(len(codes)) if weight is None else weight[side]
+    left = 1 - np.bincount(codes, share / share.sum(), minlength=size)
+    count = int(np.count_nonzero(np.bincount(codes, minlength=size)))
+    if count < 2 or left.min() <= ROUNDING:  # noqa: PLR2004
+        raise Undefined("a class occurs in fewer than two groups")
+    return np.bincount(codes, contributions[side], minlength=size) / left, count
 
 
 def _welch(
-    first: float, first_degrees: int, second: float, second_degrees: int
+    first: float, first_degrees: float, second: float, second_degrees: float
 ) -> tuple[float, float]:
-    """Return the sum of two variances and its degrees of freedom (Satterthwaite 1946)."""
-    total = first + second
+    """Return the standard error of a sum and its degrees of freedom (Satterthwaite 1946)."""
+    total = first**2 + second**2
     if total == 0:
         return 0.0, first_degrees + second_degrees
-    return total, total**2 / (first**2 / first_degrees + second**2 / second_degrees)
+    degrees = total**2 / (first**4 / first_degrees + second**4 / second_degrees)
+    return float(np.sqrt(total)), degrees

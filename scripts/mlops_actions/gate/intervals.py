@@ -39,26 +39,44 @@ class Curve(Protocol):
 class Student:
     """A t (or, with infinite degrees of freedom, normal) curve, on the given scale.
 
-    On the scale `logit` centre and error are those of the logit of the quantity (for one ROC-AUC
-    near 1: Pepe 2003, The Statistical Evaluation of Medical Tests, section 5.2.4).
+    On the scales `logit` and `log` centre and error are those of the logit (logarithm) of the
+    quantity: a share near 1, or a loss near 0, cannot spread evenly to both sides (for ROC-AUC:
+    Pepe 2003, The Statistical Evaluation of Medical Tests, section 5.2.4).
     """
 
     centre: float
     error: float
     degrees: float = np.inf
-    scale: Literal["plain", "logit"] = "plain"
+    scale: Literal["plain", "logit", "log"] = "plain"
     sign: int = 1
+
+    @classmethod
+    def on_scale(
+        cls, number: float, error: float, degrees: float, scale: Literal["plain", "logit", "log"]
+    ) -> Student:
+        """Return the curve of a number with this standard error, by the delta method."""
+        if scale == "logit":
+            return cls(float(logit(number)), error / (number * (1 - number)), degrees, scale)
+        if scale == "log":
+            return cls(float(np.log(number)), error / number, degrees, scale)
+        return cls(number, error, degrees)
 
     def value(self, z: float) -> float:
         """Return the bound at the normal score `z`."""
         bound = self.centre + student_quantile(self.sign * z, self.degrees) * self.error
-        return self.sign * float(expit(bound) if self.scale == "logit" else bound)
+        if self.scale == "logit":
+            bound = float(expit(bound))
+        elif self.scale == "log":
+            bound = float(np.exp(bound))
+        return self.sign * bound
 
     def score(self, value: float) -> float:
         """Return the normal score of `value`."""
         value = self.sign * value
         if self.scale == "logit":
-            value = float(logit(value)) if 0 < value < 1 else float(np.copysign(np.inf, value))
+            value = float(logit(value)) if 0 < value < 1 else (np.inf if value > 0 else -np.inf)
+        elif self.scale == "log":
+            value = float(np.log(value)) if value > 0 else -np.inf
         distance = value - self.centre
         if self.error == 0:
             return self.sign * float(np.sign(distance) * np.inf if distance else 0.0)
@@ -253,6 +271,25 @@ def knots_from_draws(draws: Floats, confidence: float) -> Knots:
     z = min(two_sided_score(confidence), reach)
     scores = np.unique(np.concatenate([np.linspace(-reach, reach, 25), [-z, z]]))
     return Knots(scores, np.quantile(draws, ndtr(scores)))
+
+
+def spread(contributions: Floats) -> tuple[float, float]:
+    """Return standard error and degrees of freedom of a sum of independent contributions (u,).
+
+    The contributions are what the estimate loses when a unit is left out, so that this is the
+    jackknife (Tukey 1958; for units of unequal size it is wider than the linearised variance, as
+    it should be: Bell & McCaffrey 2002, Survey Methodology 28:169). The degrees of freedom are
+    Satterthwaite's (1946), from the kurtosis of the contributions: where few units carry the
+    variance, there is little to know it by.
+    """
+    count = len(contributions)
+    squares = contributions * contributions
+    total = float(squares.sum())
+    if total == 0:
+        return 0.0, count - 1
+    kurtosis = count * float(squares @ squares) / total**2
+    degrees = min(count - 1.0, 2 * count / max(kurtosis - 1, 1e-9))
+    return float(np.sqrt(total * (count - 1) / count)), degrees
 
 
 def two_sided_score(confidence: float) -> float:

@@ -15,9 +15,12 @@ import numpy as np
 from scipy.special import ndtr, ndtri
 
 from mlops_actions.gate.intervals import (
+    Curve,
     Estimate,
     Influence,
     Knots,
+    Student,
+    spread,
     student_quantile,
     two_sided_score,
 )
@@ -26,6 +29,7 @@ from mlops_actions.gate.sample import (
     Bounds,
     Estimates,
     Sample,
+    bounded_scale,
     difference_bounds,
     refuse_relative,
 )
@@ -54,7 +58,6 @@ def estimates(
     if champion is not None:
         columns.extend(family.columns(champion, sample.rows))
     moments = Moments.of(_unit_sums(columns, sample))
-    method = "ABC" if sample.group is None else "ABC by group"
 
     def side(number: int) -> Callable[[Values], Values]:
         part = slice(number * half, (number + 1) * half)
@@ -63,13 +66,24 @@ def estimates(
     def estimate(
         function: Callable[[Values], Values], bounds: Bounds, *, keep: bool = False
     ) -> Estimate:
+        method, degrees = "ABC", None
         found = accelerated(moments, function, sample.confidence)
+        curve: Curve | None = found.curve
+        error = found.error
+        if sample.group is not None and curve is not None:
+            # The skewness of some dozens of groups is mostly noise: correcting it does harm.
+            method = "jackknife by group"
+            error, degrees = spread(found.estimate - function(moments.left_out()))
+            scale = bounded_scale(found.estimate, bounds)
+            curve = Student.on_scale(found.estimate, error, degrees, scale)
+            if scale != "plain":
+                method += f", {scale}"
         return sample.estimate(
             found.estimate,
-            found.curve,
-            found.error,
+            curve,
+            error,
             method,
-            degrees=len(moments.sums) - 1,
+            degrees=degrees,
             bounds=bounds,
             influence=Influence(sample.units(), found.contributions)
             if keep and sample.influence
@@ -115,6 +129,11 @@ class Moments:
     mean: Floats
     roots: Floats
 
+    def left_out(self) -> Floats:
+        """Return the mean sums (u, c) without each unit, up to a factor."""
+        left: Floats = self.mean - self.sums / len(self.sums)
+        return left
+
     @classmethod
     def of(cls, sums: Floats) -> Moments:
         """Take the moments of the sums (u, c)."""
@@ -150,7 +169,7 @@ def accelerated(
     squares = influence * influence
     total = float(squares.sum())
     sigma = np.sqrt(total) / count
-    error = sigma * np.sqrt(count / (count - 1))
+    error, degrees = spread(influence / (count - 1))
     scale = max(abs(estimate), float(np.abs(gradient) @ np.abs(mean)), 1e-300)
     if error <= 1e-12 * scale:  # Nothing but rounding.
         return Accelerated(estimate, 0.0, None, np.zeros(count))
@@ -165,7 +184,7 @@ def accelerated(
 
     z = two_sided_score(confidence)
     scores = np.unique(np.concatenate([np.linspace(-4.5, 4.5, 37), [-z, z]]))
-    quantiles = np.array([student_quantile(score, count - 1) for score in scores])
+    quantiles = np.array([student_quantile(score, degrees) for score in scores])
     quantiles *= error / sigma
     steps = correction + quantiles
     # The map turns back at a step of 1/a; far before that it says nothing any more.

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mlops_actions.gate import delong
-from mlops_actions.gate.intervals import Estimate, Influence, Student
+from mlops_actions.gate.intervals import Estimate, Student
 from mlops_actions.gate.sample import (
     UNBOUNDED,
     Bounds,
     Estimates,
     Sample,
+    bounded_scale,
     difference_bounds,
     refuse_relative,
 )
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from mlops_actions.gate.scored import Scored
 
     Floats = NDArray[np.float64]
-    Booleans = NDArray[np.bool_]
 
 ROUNDING = 1e-14
 """A standard error below this is what rounding leaves of none."""
@@ -50,7 +50,7 @@ def estimates(
         difference = _estimate(
             one.estimate - two.estimate,
             one.contributions - two.contributions,
-            one.positive,
+            one,
             sample,
             difference_bounds(bounds),
             keep=True,
@@ -62,7 +62,7 @@ def estimates(
         relative = _estimate(
             quotient - 1,
             (one.contributions - quotient * two.contributions) / two.estimate,
-            one.positive,
+            one,
             sample,
             UNBOUNDED,
         )
@@ -72,45 +72,32 @@ def estimates(
 
 
 def _single(ranked: Ranked, sample: Sample, bounds: Bounds, *, keep: bool = False) -> Estimate:
-    share = bounds == (0.0, 1.0) and 0 < ranked.estimate < 1
     return _estimate(
-        ranked.estimate,
-        ranked.contributions,
-        ranked.positive,
-        sample,
-        bounds,
-        logit=share,
-        keep=keep,
+        ranked.estimate, ranked.contributions, ranked, sample, bounds, single=True, keep=keep
     )
 
 
 def _estimate(
     number: float,
     contributions: Floats,
-    positive: Booleans | None,
+    like: Ranked,
     sample: Sample,
     bounds: Bounds,
     *,
-    logit: bool = False,
+    single: bool = False,
     keep: bool = False,
 ) -> Estimate:
-    influence, degrees = None, 0.0
-    if positive is None:
-        influence, error, degrees = sample.linearised(contributions)
-        method = "linearised" if sample.group is None else "linearised by group"
+    if like.positive is not None:
+        error, degrees = delong.variance(contributions, like.positive, sample.weight, sample.group)
     else:
-        variance, degrees = delong.variance(contributions, positive, sample.group)
-        error = float(np.sqrt(variance))
-        method = "DeLong" if sample.group is None else "Obuchowski"
-        if keep and sample.influence:
-            influence = Influence(sample.units(), sample.sums(contributions))
+        error, degrees = sample.linearised(contributions)
+    method = like.methods[sample.group is not None]
     curve = None
-    if error > ROUNDING and logit:
-        method += ", logit"
-        slope = number * (1 - number)
-        curve = Student(float(np.log(number / (1 - number))), error / slope, degrees, "logit")
-    elif error > ROUNDING:
-        curve = Student(number, error, degrees)
+    if error > ROUNDING:
+        scale = bounded_scale(number, bounds) if single else "plain"
+        curve = Student.on_scale(number, error, degrees, scale)
+        if scale != "plain":
+            method += f", {scale}"
     return sample.estimate(
         number,
         curve,
@@ -118,5 +105,5 @@ def _estimate(
         method,
         degrees=degrees,
         bounds=bounds,
-        influence=influence if keep else None,
+        influence=sample.influence_of(contributions) if keep and sample.influence else None,
     )

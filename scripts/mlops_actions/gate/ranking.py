@@ -34,20 +34,22 @@ class Ranked:
     Attributes:
         estimate: the metric.
         contributions: (m,) influence of each row, in the metric's unit; they sum to zero.
-        positive: (m,) the positive rows where the variance is DeLong's, else None.
+        positive: (m,) the positive rows of a metric of two classes, whose variances add up.
+        methods: names of the method for independent and for grouped rows.
 
     """
 
     estimate: float
     contributions: Floats
     positive: Booleans | None = None
+    methods: tuple[str, str] = ("linearised", "linearised by group")
 
 
 def roc_auc(scored: Scored, rows: Rows) -> Ranked:
     """Return the area under the ROC curve of the positive class (see `delong`)."""
     positive = _take(scored.codes(), rows) == scored.positive
     found = delong.area(_ranks(scored, scored.positive, rows), positive, _weight(scored, rows))
-    return Ranked(found.estimate, found.contributions, positive)
+    return Ranked(found.estimate, found.contributions, positive, ("DeLong", "Obuchowski"))
 
 
 def average_precision(scored: Scored, rows: Rows) -> Ranked:

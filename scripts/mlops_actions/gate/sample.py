@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from mlops_actions.gate.intervals import (
     Student,
     Unvarying,
     estimate_from_curve,
+    spread,
 )
 from mlops_actions.gate.scored import Undefined
 
@@ -85,15 +86,20 @@ class Sample:
             return values
         return np.bincount(self.group, values)[self.units()].astype(np.float64, copy=False)
 
-    def linearised(self, contributions: Floats) -> tuple[Influence, float, int]:
-        """Return influence by unit, standard error and degrees of freedom.
+    def influence_of(self, contributions: Floats) -> Influence:
+        """Return the influence by unit of contributions (m,) by row."""
+        return Influence(self.units(), self.sums(contributions))
 
-        `contributions` (m,) are those of rows. The variance is that of a sum of independent units.
+    def linearised(self, contributions: Floats) -> tuple[float, float]:
+        """Return standard error and degrees of freedom of contributions (m,) by row.
+
+        A unit left out also takes its share of the weight along: its contribution is divided by
+        what is left, which is the jackknife to first order.
         """
-        influence = Influence(self.units(), self.sums(contributions))
-        units = len(influence.values)
-        variance = float(influence.values @ influence.values) * units / (units - 1)
-        return influence, float(np.sqrt(variance)), units - 1
+        share = np.full(self.count, 1 / self.count)
+        if self.weight is not None:
+            share = self.weight / self.weight.sum()
+        return spread(self.sums(contributions) / (1 - self.sums(share)))
 
     def estimate(
         self,
@@ -148,6 +154,15 @@ class Sample:
 def difference_bounds(bounds: Bounds) -> Bounds:
     """Return the bounds of the difference of two numbers within the same bounds."""
     return bounds[0] - bounds[1], bounds[1] - bounds[0]
+
+
+def bounded_scale(number: float, bounds: Bounds) -> Literal["plain", "logit", "log"]:
+    """Return the scale on which a number within these bounds spreads evenly."""
+    if bounds == (0.0, 1.0) and 0 < number < 1:
+        return "logit"
+    if bounds[0] == 0 and number > 0 and bounds[1] > 1:
+        return "log"
+    return "plain"
 
 
 def refuse_relative(base: float) -> None:

@@ -172,7 +172,7 @@ class Scored:
         return self.kept(f"loss {name}", lambda: _finite(self.losses[name], f"loss_{name}"))
 
     def weights(self) -> Floats | None:
-        """Return the weights (n,), or None when all rows count the same.
+        """Return the weights (n,), or None when all rows count the same, however much.
 
         Raises:
             Undefined: a weight is missing, infinite or negative.
@@ -184,7 +184,8 @@ class Scored:
         values = self.kept("weights", lambda: _finite(weight, "weight"))
         if values.size and values.min() < 0:
             raise Undefined("a weight is negative")
-        return values
+        equal = self.kept("equal weights", lambda: bool((values == values[:1]).all()))
+        return None if equal and values.size and values[0] > 0 else values
 
     def groups(self) -> Integers | None:
         """Return the group codes (n,), or None when rows are independent.

@@ -10,16 +10,16 @@ quantity at hand and its few degrees of freedom (Korn & Graubard 1998, Survey Me
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mlops_actions.gate.intervals import (
     Estimate,
-    Influence,
     Student,
     knots_from_draws,
+    spread,
     student_quantile,
     two_sided_score,
 )
@@ -32,6 +32,7 @@ from mlops_actions.gate.sample import (
     difference_bounds,
     refuse_relative,
 )
+from mlops_actions.gate.scored import Undefined
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -125,27 +126,16 @@ def estimates(
     many = one.shape[0] > MOST_CLASSES
     linear = many or sample.influence or not sample.plain
 
-    def estimate(
-        number: float,
-        function: Callable[[Values], Values],
-        shares: Floats | None,
-        rowwise: Floats | None,
-        bounds: Bounds,
-        *,
-        keep: bool = False,
-    ) -> Estimate:
-        linearised = None if rowwise is None else _linearise(rowwise, sample)
-        if linearised is not None and not keep:
-            linearised = replace(linearised, influence=None)
-        if shares is None:
-            return _from_influence(number, linearised, sample, bounds)
-        return _from_draws(number, function, shares, linearised, sample, bounds=bounds)
-
     def single(side: Side, *, keep: bool) -> Estimate:
-        shares = None if many else side.shares
-        rowwise = side.influence() if linear else None
-        number = float(side.metric(side.shares))
-        return estimate(number, side.metric, shares, rowwise, bounds, keep=keep)
+        return _estimate(
+            float(side.metric(side.shares)),
+            side.metric,
+            None if many else (side.cells, side.shares),
+            side.influence() if linear else None,
+            sample,
+            bounds=bounds,
+            keep=keep,
+        )
 
     first = single(one, keep=champion is None)
     if champion is None:
@@ -153,10 +143,10 @@ def estimates(
     two = Side.of(family, champion, sample)
     second = single(two, keep=False)
 
-    classes, joint = one.shape[-1], None
+    classes, table = one.shape[-1], None
     if not many:
         cells = one.cells * classes + two.cells % classes
-        joint = _shares(cells, classes * len(one.shares), sample)
+        table = cells, _shares(cells, classes * len(one.shares), sample)
 
     def both(shares: Values) -> tuple[Values, Values]:
         cube = shares.reshape(*shares.shape[:-1], *one.shape, classes)
@@ -173,12 +163,13 @@ def estimates(
     if np.array_equal(one.cells, two.cells):
         difference = sample.identical()
     else:
-        difference = estimate(
+        difference = _estimate(
             first.estimate - second.estimate,
             minus,
-            joint,
+            table,
             one.influence() - two.influence() if linear else None,
-            difference_bounds(bounds),
+            sample,
+            bounds=difference_bounds(bounds),
             keep=True,
         )
     relative = None
@@ -188,90 +179,95 @@ def estimates(
         rowwise = None
         if linear:
             rowwise = (one.influence() - share * two.influence()) / second.estimate
-        relative = estimate(share - 1, quotient, joint, rowwise, UNBOUNDED)
+        relative = _estimate(share - 1, quotient, table, rowwise, sample, bounds=UNBOUNDED)
     return Estimates(first, second, difference, relative)
 
 
-@dataclass(frozen=True, eq=False)
-class Linearised:
-    """The uncertainty of a count metric to first order.
-
-    Attributes:
-        influence: of each unit, where it is to be kept.
-        error: standard error.
-        degrees: of freedom; infinite where rows are independent.
-        design: design effect: the variance, divided by that of equal, independent rows.
-
-    """
-
-    influence: Influence | None
-    error: float
-    degrees: float
-    design: float
-
-
-def _linearise(rowwise: Floats, sample: Sample) -> Linearised:
-    """Sum the influences (m,) of rows over units."""
-    share = 1 / sample.count if sample.weight is None else sample.weight / sample.weight.sum()
-    contributions = rowwise * share
-    independent = float(contributions @ rowwise) / sample.count
-    influence, error, degrees = sample.linearised(contributions)
-    design = 1.0
-    if not sample.plain:
-        # Without variation to measure it: as if a unit's rows were all alike.
-        design = sample.count / (degrees + 1)
-        if independent > 0:
-            design = max(1.0, error**2 / independent)
-    return Linearised(influence, error, np.inf if sample.group is None else degrees, design)
-
-
-def _from_influence(
-    number: float, linearised: Linearised | None, sample: Sample, bounds: Bounds
-) -> Estimate:
-    error, degrees, influence = 0.0, np.inf, None
-    if linearised is not None:
-        error, degrees, influence = linearised.error, linearised.degrees, linearised.influence
-    return sample.estimate(
-        number,
-        Student(number, error, degrees) if error > 0 else None,
-        error,
-        "linearised" if sample.group is None else "linearised by group",
-        degrees=degrees,
-        bounds=bounds,
-        influence=influence,
-    )
-
-
-def _from_draws(
+def _estimate(
     number: float,
     function: Callable[[Values], Values],
-    shares: Floats,
-    linearised: Linearised | None,
+    table: tuple[Integers, Floats] | None,
+    rowwise: Floats | None,
     sample: Sample,
     *,
     bounds: Bounds,
+    keep: bool = False,
 ) -> Estimate:
-    method, rows, degrees, influence = "paired table", float(sample.count), np.inf, None
-    if linearised is not None:
-        degrees, influence = linearised.degrees, linearised.influence
-        rows /= linearised.design
-    if not sample.plain:
-        method += ", effective counts"
+    """Return the estimate of `function`, which takes shares (…, c) of cells to the quantity (…).
+
+    `table` holds each row's cell (m,) and the shares (c,); without it the estimate is linearised.
+    `rowwise` holds the influence (m,) of each row; it may be left out for plain rows.
+    """
+    influence, error, degrees, design = None, 0.0, np.inf, 1.0
+    if rowwise is not None:
+        scale = 1 / sample.count if sample.weight is None else sample.weight / sample.weight.sum()
+        contributions = rowwise * scale
+        if keep and sample.influence:
+            influence = sample.influence_of(contributions)
+        if table is None or not sample.plain:
+            error, degrees = sample.linearised(contributions)
+            if table is not None and sample.group is not None:
+                error, degrees = _left_out(number, function, table, sample) or (error, degrees)
+            # What equal, independent rows would have. Without variation to measure it by, as if
+            # a unit's rows were all alike.
+            independent = float(contributions @ rowwise) / sample.count
+            design = error**2 / independent if independent else sample.count / len(sample.units())
+    method = "" if sample.group is None else " by group"
+    if table is None:
+        return sample.estimate(
+            number,
+            Student.on_scale(number, error, degrees, "plain") if error > 0 else None,
+            error,
+            f"linearised{method}",
+            degrees=degrees,
+            bounds=bounds,
+            influence=influence,
+        )
     # Fewer rows, so that normal quantiles of the draws are t quantiles of the sample.
     z = two_sided_score(sample.confidence)
     widening = student_quantile(z, degrees) / z
-    drawn = draws(
-        shares, rows / widening**2, function, resamples=sample.resamples, random=sample.random
-    )
+    rows = sample.count / max(design, 1.0) / widening**2
+    drawn = draws(table[1], rows, function, resamples=sample.resamples, random=sample.random)
     return sample.estimate(
         number,
         knots_from_draws(drawn, sample.confidence),
         float(drawn.std()) / widening,
-        method,
+        "paired table" if sample.plain else f"paired table, effective counts{method}",
         degrees=degrees,
         bounds=bounds,
         influence=influence,
     )
+
+
+def _left_out(
+    number: float,
+    function: Callable[[Values], Values],
+    table: tuple[Integers, Floats],
+    sample: Sample,
+) -> tuple[float, float] | None:
+    """Return standard error and degrees of freedom from leaving out each group in turn.
+
+    None where there are so many groups that to first order it makes no difference.
+
+    Raises:
+        Undefined: without one of the groups there is no metric.
+
+    """
+    cells, shares = table
+    groups = sample.units()
+    if sample.group is None or len(groups) * len(shares) > BLOCK:
+        return None
+    codes = np.searchsorted(groups, sample.group)
+    counts = np.bincount(
+        codes * len(shares) + cells, weights=sample.weight, minlength=len(groups) * len(shares)
+    ).reshape(len(groups), len(shares))
+    left = counts.sum(axis=0) - counts
+    if not left.sum(axis=1).all():
+        raise Undefined("without one of the groups nothing is left")
+    found = function(left / left.sum(axis=1, keepdims=True))
+    if not np.isfinite(found).all():
+        raise Undefined("without one of the groups the metric does not exist")
+    return spread(number - found)
 
 
 def draws(
