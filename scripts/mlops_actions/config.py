@@ -256,6 +256,71 @@ class Slice(_Section):
         return self
 
 
+class LargestGap(_Section):
+    """How far groups may lie apart."""
+
+    max: float | None = Field(None, gt=0, description="Largest difference between two groups.")
+    non_inferiority_margin: float | None = Field(
+        None, ge=0, description="How much larger than the champion's a difference may be."
+    )
+
+    @model_validator(mode="after")
+    def _asks_something(self) -> LargestGap:
+        if self.max is None and self.non_inferiority_margin is None:
+            raise ValueError("needs max or non_inferiority_margin")
+        return self
+
+
+class SmallestRatio(_Section):
+    """How unequal groups may be."""
+
+    min: float | None = Field(
+        None, gt=0, le=1, description="Smallest ratio of one group's number to another's."
+    )
+    non_inferiority_margin: float | None = Field(
+        None, ge=0, description="How much smaller than the champion's a ratio may be."
+    )
+
+    @model_validator(mode="after")
+    def _asks_something(self) -> SmallestRatio:
+        if self.min is None and self.non_inferiority_margin is None:
+            raise ValueError("needs min or non_inferiority_margin")
+        return self
+
+
+class Fairness(_Section):
+    """What is asked of groups of people, with fairlearn's definitions; all are guardrails."""
+
+    columns: list[Column] = Field(min_length=1, description="One column, or columns to cross.")
+    min_slice_size: int | None = Field(
+        None, ge=1, description="Groups with fewer rows are listed and not judged; see gate."
+    )
+    demographic_parity_ratio: SmallestRatio | None = Field(
+        None, description="Smallest ratio of the groups' shares of positive answers."
+    )
+    equalized_odds_difference: LargestGap | None = Field(
+        None, description="Largest difference of the groups' true or false positive rates."
+    )
+    difference: dict[str, LargestGap] = Field(
+        default_factory=dict, description="Largest difference of a metric between groups."
+    )
+    ratio: dict[str, SmallestRatio] = Field(
+        default_factory=dict, description="Smallest ratio of a metric between groups."
+    )
+
+    @model_validator(mode="after")
+    def _asks_something(self) -> Fairness:
+        single = (self.demographic_parity_ratio, self.equalized_odds_difference)
+        if not (self.difference or self.ratio or any(single)):
+            raise ValueError(
+                "fairness must ask for something: demographic_parity_ratio, "
+                "equalized_odds_difference, difference or ratio"
+            )
+        if len(set(self.columns)) != len(self.columns):
+            raise ValueError("columns: each column once")
+        return self
+
+
 class Gate(_Section):
     """What the candidate must show before it is blessed."""
 
@@ -263,6 +328,7 @@ class Gate(_Section):
         min_length=1, description="Requirements, by metric (scikit-learn's names)."
     )
     slices: list[Slice] = Field(default_factory=list)
+    fairness: list[Fairness] = Field(default_factory=list)
     min_slice_size: int = Field(
         100, ge=1, description="Slices with fewer rows are listed and not judged."
     )
@@ -279,6 +345,20 @@ class Gate(_Section):
     mode: Literal["enabled", "dry_run", "disabled"] = Field(
         "enabled", description="A dry run reports its verdict, loudly, and stops nothing."
     )
+    self_test: Literal["warn", "strict"] = Field(
+        "warn",
+        description="What it means that no rule would notice some kind of damage. That the policy "
+        "would bless nonsense always fails.",
+    )
+    max_verdicts: int | None = Field(
+        None, ge=1, description="Verdicts that one release set may give before it is worn out."
+    )
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns that slices and fairness divide the rows by."""
+        parts = [part.columns for part in (*self.slices, *self.fairness)]
+        return list(dict.fromkeys(column for columns in parts for column in columns))
 
 
 class Smoke(_Section):
@@ -373,7 +453,7 @@ class Config(_Section):
         """What the gate needs of an evaluation file: id, target and the columns that divide it."""
         columns = [self.id, self.target]
         columns += [name for name in (self.group, self.weight, self.time) if name]
-        columns += [column for part in self.gate.slices for column in part.columns]
+        columns += self.gate.columns
         return list(dict.fromkeys(columns))
 
 
@@ -420,8 +500,10 @@ def _collect_lines(
                 lines[(*where, key)] = places[key][0] + 1
             _collect_lines(value, (*where, key), lines)
     elif isinstance(node, CommentedSeq):
+        places = node.lc.data or {}  # None below a tag.
         for index, value in enumerate(node):
-            lines[(*where, index)] = node.lc.item(index)[0] + 1
+            if index in places:
+                lines[(*where, index)] = places[index][0] + 1
             _collect_lines(value, (*where, index), lines)
 
 

@@ -169,7 +169,7 @@ def read_json(path: Path) -> dict[str, Any]:
         document = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise Failure("The file is missing.", file=path) from None
-    except (UnicodeDecodeError, json.JSONDecodeError) as problem:
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as problem:
         raise Failure(f"Not valid JSON: {problem}.", file=path) from None
     if not isinstance(document, dict):
         raise Failure("Expected a JSON object.", file=path)
