@@ -6,8 +6,10 @@ import os
 import re
 import shutil
 import subprocess
+import threading
 from pathlib import Path
 
+from mlops_actions import github
 from mlops_actions.errors import ConfigurationError, Failure
 from mlops_actions.local.wiring import CHECKOUT
 
@@ -42,6 +44,8 @@ def find() -> list[str]:
     go = shutil.which("go")
     said = ""
     if go and _MODULE.is_file():
+        wait = threading.Timer(2, github.info, ["building act (a minute, the first time)"])
+        wait.start()
         built = subprocess.run(
             [go, "tool", "-modfile", str(_MODULE), "-n", "act"],
             cwd=_MODULE.parent,
@@ -49,6 +53,7 @@ def find() -> list[str]:
             text=True,
             check=False,
         )
+        wait.cancel()
         if built.returncode == 0 and Path(built.stdout.strip()).is_file():
             return [built.stdout.strip()]
         said = f" Go could not build it: {built.stderr.strip()}"
@@ -82,9 +87,13 @@ def find_uv() -> Path | None:
 
 
 def tool_cache() -> Path:
-    """Give the folder that stands for RUNNER_TOOL_CACHE, kept between runs."""
-    cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    folder = Path(cache) / "mlops-actions" / "tools"
+    """Give the folder that stands for RUNNER_TOOL_CACHE, kept between runs.
+
+    The user's cache folder: ``scripts/mlops-actions`` keeps its environment there too, so that
+    steps find the one that started the run.
+    """
+    cache = os.environ.get("RUNNER_TOOL_CACHE") or os.environ.get("XDG_CACHE_HOME")
+    folder = Path(cache) if cache else Path.home() / ".cache"
     folder.mkdir(parents=True, exist_ok=True)
     return folder.resolve()
 

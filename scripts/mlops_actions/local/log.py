@@ -117,13 +117,13 @@ class Log:
             if command == "set-output":
                 self._observed(key, str(entry["name"]), str(entry["arg"]))
             return
+        if entry.get("matrix") and "/" not in key:
+            self.jobs.setdefault(key, Job()).matrix = entry["matrix"]
         around = entry.get("stage") in {"Pre", "Post"} and not entry.get("raw_output")
         if message.startswith("LocalRepositoryCache") or (
             around and entry.get("stepResult", "success") == "success"
         ):
             return
-        if entry.get("matrix") and "/" not in key:
-            self.jobs.setdefault(key, Job()).matrix = entry["matrix"]
         self._say(f"[{key}{' ' + step if step else ''}] {message}")
         if entry.get("raw_output"):
             self._output(key, step, message)
