@@ -1,0 +1,25 @@
+"""The trained model as a file of the pipeline."""
+
+from pathlib import Path
+
+import skops.io
+from sklearn.pipeline import Pipeline
+
+MODEL = Path("output/model.skops")
+
+# skops loads no type that it does not know. These are scikit-learn's own.
+TRUSTED = [
+    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+    "sklearn.model_selection._split.StratifiedKFold",
+]
+
+
+def save(model: Pipeline) -> None:
+    """Keep the model for the stages that follow."""
+    MODEL.parent.mkdir(exist_ok=True)
+    skops.io.dump(model, MODEL)
+
+
+def load() -> Pipeline:
+    """Load what ``save`` kept."""
+    return skops.io.load(MODEL, trusted=TRUSTED)
