@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mlops_actions import evidence
+from mlops_actions.config import Slice
 from mlops_actions.errors import ConfigurationError
 from mlops_actions.gate import decision, slices
 from mlops_actions.gate.decision import SetInput, judge
@@ -115,21 +116,21 @@ def test_each_rule_on_equal_models(tmp_path, good, champion, rule, verdict):
 @pytest.mark.parametrize(
     ("rule", "verdict"),
     [
-        ("threshold: 0.8", "blessed"),
+        ("threshold: 0.6", "blessed"),
         ("threshold: 0.1", "rejected"),
         ("min_absolute_change: 0.01", "blessed"),
-        ("min_relative_change: 0.1", "blessed"),
+        ("min_relative_change: 0.05", "blessed"),
         ("min_relative_change: 0.9", "rejected"),
-        ("threshold: 0.9, max_absolute_change: 0.01", "rejected"),
-        ("threshold: 0.9, max_absolute_change: 0.9", "blessed"),
+        ("threshold: 0.6, max_absolute_change: 0.01", "rejected"),
+        ("threshold: 0.6, max_absolute_change: 0.3", "blessed"),
     ],
 )
 @pytest.mark.parametrize("name", ["log_loss", "neg_log_loss"])
-def test_each_rule_on_a_better_model_by_a_loss(tmp_path, good, bad, rule, verdict, name):
+def test_each_rule_on_a_better_model_by_a_loss(tmp_path, keys, good, rule, verdict, name):
     if name.startswith("neg_"):
         rule = rule.replace("threshold: ", "threshold: -")
     gate = f"metrics: {{{name}: {{{rule}}}}}"
-    judgement = run(tmp_path, gate, candidate=good, champion=bad)
+    judgement = run(tmp_path, gate, candidate=good, champion=answers(keys, noise=1.3, seed=4))
     assert judgement.verdict == verdict
 
 
@@ -275,7 +276,7 @@ def test_one_class_in_a_slice_leaves_it_open(tmp_path, good, champion):
     }
     judgement = run(tmp_path, f"{BOTH}\nslices: [{{columns: [origin]}}]", **frames)
     assert judgement.verdict == "inconclusive"
-    assert "roc_auc is undefined on origin=A" in reason(judgement)
+    assert "roc_auc on origin=A is undefined" in reason(judgement)
 
 
 def test_few_rows_decide_nothing(tmp_path, good, champion):
@@ -438,7 +439,7 @@ slices: [{columns: [origin], metrics: [accuracy]}]
 )
 def test_how_a_column_is_cut(column, bins, names):
     frame = pl.DataFrame({"v": column})
-    policy = decision.Slice(columns=["v"], bins=bins)
+    policy = Slice(columns=["v"], bins=bins)
     parts = slices.divide(frame, policy)
     assert [part.name for part in parts] == names
     assert sorted(np.concatenate([part.rows for part in parts])) == list(range(len(column)))
@@ -455,7 +456,7 @@ def test_every_row_is_in_one_part(values, bins):
     frame = pl.DataFrame(
         {"v": values, "w": ["x"] * len(values)}, schema_overrides={"v": pl.Float64}
     )
-    parts = slices.divide(frame, decision.Slice(columns=["v", "w"], bins=bins))
+    parts = slices.divide(frame, Slice(columns=["v", "w"], bins=bins))
     assert sorted(np.concatenate([part.rows for part in parts])) == list(range(len(values)))
     assert len({part.name for part in parts}) == len(parts)
     assert all(len(part.rows) for part in parts)
@@ -492,19 +493,6 @@ def test_a_champion_is_needed_on_every_set_once_it_is_on_one(tmp_path, good, cha
     judgement = judge(project(f"bootstrap: allow\n{BOTH}"), sets, baseline=None)
     assert judgement.verdict == "rejected"
     assert "no predictions of it on regression" in reason(judgement)
-
-
-@pytest.mark.parametrize(
-    ("p_values", "adjusted"),
-    [
-        ([], []),
-        ([0.03], [0.03]),
-        ([0.01, 0.04, 0.03], [0.03, 0.06, 0.06]),
-        ([0.5, 0.9], [1.0, 1.0]),
-    ],
-)
-def test_holm(p_values, adjusted):
-    assert decision.holm(p_values) == pytest.approx(adjusted)
 
 
 def test_the_predicate_is_json_and_names_the_baseline(tmp_path, good, champion):
