@@ -42,7 +42,7 @@ def test_a_stale_table_is_seen(tmp_path):
 
 def test_published_schema_is_current():
     published = (ROOT / "mlops.schema.json").read_text(encoding="utf-8")
-    assert published == config.json_schema(), "run: mlops-actions schema > mlops.schema.json"
+    assert published == config.json_schema(), "run tools/lint --fix"
     assert json.loads(published)["$schema"].endswith("2020-12/schema")
 
 
