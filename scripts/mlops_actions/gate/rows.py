@@ -358,17 +358,26 @@ def _add_slice(
         note(f"slices of {title}", "inconclusive", 0, 1, message)
     divided.small += [(part, policy.require) for part in small[:MOST_LISTED]]
     for part in large:
-        for item in chosen:
-            if policy.metrics is not None and item.name not in policy.metrics:
-                continue
-            row = Row(paired=one, chosen=item, part=part)
-            if policy.require:
-                row.required = rules.requirements(item.policy, greater=item.greater)
-            else:
-                local = rules.local_guardrail(item.policy, greater=item.greater)
-                row.guarded = [local] if local else []
-            if row.required or row.guarded:
-                divided.rows.append(row)
+        divided.rows += of_part(chosen, one, policy, part)
+
+
+def of_part(
+    chosen: Sequence[Chosen], one: PairedSet, policy: Slice, part: slices.Part
+) -> list[Row]:
+    """Return the rows of one part of a slice."""
+    found = []
+    for item in chosen:
+        if policy.metrics is not None and item.name not in policy.metrics:
+            continue
+        row = Row(paired=one, chosen=item, part=part)
+        if policy.require:
+            row.required = rules.requirements(item.policy, greater=item.greater)
+        else:
+            local = rules.local_guardrail(item.policy, greater=item.greater)
+            row.guarded = [local] if local else []
+        if row.required or row.guarded:
+            found.append(row)
+    return found
 
 
 # --- Measuring and judging ---------------------------------------------------------------------

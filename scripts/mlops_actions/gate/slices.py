@@ -38,6 +38,11 @@ class Part:
     values: tuple[object, ...]
 
 
+def as_slice(columns: list[str], least: int | None = None) -> Slice:
+    """Return the slice that cuts by these columns and asks for nothing of its own."""
+    return Slice(columns=columns, min_slice_size=least)
+
+
 def divide(rows: pl.DataFrame, policy: Slice, *, sensitive: Collection[str] = ()) -> list[Part]:
     """Cut a set into the parts of a slice, in the order of their values.
 

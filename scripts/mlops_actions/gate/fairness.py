@@ -1,0 +1,424 @@
+"""How far groups lie apart, with fairlearn's definitions, and whether that is too far.
+
+The largest of several differences is biased upward: with equal groups it is never zero. So no
+interval of the largest difference is read; instead every pair of groups is compared, and a
+violation is shown when one pair's difference lies beyond the bound at a level corrected for all
+pairs.
+The intervals shown beside it are simultaneous over the pairs (`multiplicity.pairwise`).
+
+Definitions: Agarwal et al. 2018 (ICML) and Weerts et al. 2023 (JMLR 24:257), as in fairlearn's
+``demographic_parity_ratio``, ``equalized_odds_difference`` and ``MetricFrame``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from scipy.special import ndtr
+
+from mlops_actions.config import Config, Fairness, LargestGap, Project, SmallestRatio
+from mlops_actions.evidence import Check, Status, check
+from mlops_actions.gate import multiplicity, slices
+from mlops_actions.gate.intervals import student_score
+from mlops_actions.gate.metrics import Metric, UnknownMetric, lookup
+from mlops_actions.gate.rows import Guardrail, Terms
+from mlops_actions.gate.statistics import Estimate, Undefined, compare
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from mlops_actions.gate.predictions import PairedSet
+    from mlops_actions.gate.scored import Scored
+
+    Floats = NDArray[np.float64]
+
+Kind = Literal["difference", "ratio"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """One rule of fairness.
+
+    Attributes:
+        name: such as ``demographic_parity_ratio`` or ``difference of recall``.
+        kind: what two groups are compared by.
+        metrics: the numbers whose gap it is; the worst of them counts.
+        bound: largest difference or smallest ratio, or ``None``.
+        margin: how much worse than the champion's, or ``None``.
+
+    """
+
+    name: str
+    kind: Kind
+    metrics: tuple[Metric, ...]
+    bound: float | None
+    margin: float | None
+
+    @property
+    def text(self) -> str:
+        """What is asked, in words."""
+        parts = []
+        if self.bound is not None:
+            parts.append(f"at {'most' if self.kind == 'difference' else 'least'} {self.bound:g}")
+        if self.margin is not None:
+            parts.append(f"not worse than the champion's by more than {self.margin:g}")
+        return "; ".join(parts)
+
+
+def wanted(project: Project) -> list[list[Wanted]]:
+    """Return the rules of each entry of ``gate.fairness``; refuse a metric that does not fit."""
+    config = project.config
+    classes = len(config.labels) if config.labels else None
+
+    def find(name: str, *where: str | int) -> Metric:
+        try:
+            return lookup(name, config.task, classes=classes)
+        except UnknownMetric as problem:
+            raise project.error(f"{problem}.", "gate", "fairness", *where) from None
+
+    found = []
+    for place, policy in enumerate(config.gate.fairness):
+        rules: list[Wanted] = []
+        for name, names in (
+            ("demographic_parity_ratio", ("selection_rate",)),
+            ("equalized_odds_difference", ("true_positive_rate", "false_positive_rate")),
+        ):
+            asked = getattr(policy, name)
+            if asked is not None:
+                metrics = tuple(find(part, place, name) for part in names)
+                rules.append(_wanted(name, metrics, asked))
+        for kind in ("difference", "ratio"):
+            for name, asked in getattr(policy, kind).items():
+                metric = find(name, place, kind, name)
+                rules.append(_wanted(f"{kind} of {name}", (metric,), asked))
+        found.append(rules)
+    return found
+
+
+def _wanted(name: str, metrics: tuple[Metric, ...], asked: LargestGap | SmallestRatio) -> Wanted:
+    is_gap = isinstance(asked, LargestGap)
+    return Wanted(
+        name=name,
+        kind="difference" if is_gap else "ratio",
+        metrics=metrics,
+        bound=asked.max if isinstance(asked, LargestGap) else asked.min,
+        margin=asked.non_inferiority_margin,
+    )
+
+
+@dataclasses.dataclass(kw_only=True)
+class Gap:
+    """One rule of fairness on one set, with its answer."""
+
+    paired: PairedSet
+    title: str
+    wanted: Wanted
+    parts: list[slices.Part]
+    small: list[slices.Part]
+    checks: list[Check] = dataclasses.field(default_factory=list)
+    numbers: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The name of its check."""
+        return f"{self.paired.name}: {self.wanted.name}, {self.title}"
+
+    def add(
+        self,
+        status: Status,
+        observed: object,
+        required: object,
+        message: str | None,
+        *,
+        versus: bool = False,
+        **more: Any,
+    ) -> None:
+        """Keep an answer; ``versus`` the champion, or the bound."""
+        self.checks.append(
+            check(
+                f"{self.name}, against the champion" if versus else self.name,
+                status,
+                observed,
+                required,
+                message,
+                set=self.paired.name,
+                rule="fairness",
+                guardrail=True,
+                **more,
+            )
+        )
+
+    def measure(self, terms: Terms) -> list[Guardrail]:
+        """Compare every pair of groups; return the guardrails, to be settled with all others."""
+        if len(self.parts) < 2:  # noqa: PLR2004
+            message = f"{self.name}: fewer than two groups have enough rows."
+            self.add("inconclusive", len(self.parts), 2, message)
+            return []
+        try:
+            candidates = [
+                _Groups.of(metric, self.paired.candidate, self.parts, terms)
+                for metric in self.wanted.metrics
+            ]
+            champions = [
+                _Groups.of(metric, self.paired.champion, self.parts, terms)
+                for metric in self.wanted.metrics
+                if self.paired.champion is not None
+            ]
+        except _GroupUndefined as problem:
+            self.add("inconclusive", None, None, f"{self.name}: {problem}.")
+            return []
+        self.numbers = {
+            "candidate": _spread(candidates, self.wanted.kind, terms),
+            "champion": _spread(champions, self.wanted.kind, terms) if champions else None,
+            "groups": [
+                {
+                    "name": part.name,
+                    "rows": len(part.rows),
+                    **{one.metric.name: one.estimates[place].estimate for one in candidates},
+                }
+                for place, part in enumerate(self.parts)
+            ],
+        }
+        guardrails = []
+        if self.wanted.bound is not None:
+            guardrails.append(self._beyond(candidates, self.wanted.bound))
+        if self.wanted.margin is not None and terms.bootstrap:
+            message = "There is no champion to compare with."
+            self.add("skipped", None, None, message, versus=True)
+        elif self.wanted.margin is not None:
+            guardrails.append(self._grown(candidates, champions, self.wanted.margin))
+        return guardrails
+
+    def _beyond(self, candidates: Sequence[_Groups], bound: float) -> Guardrail:
+        tests = [
+            (p_value, pair)
+            for one in candidates
+            for pair, p_value in one.beyond(bound, self.wanted.kind)
+        ]
+        return self._guardrail(tests, bound, self.wanted.text.partition(";")[0])
+
+    def _grown(
+        self, candidates: Sequence[_Groups], champions: Sequence[_Groups], margin: float
+    ) -> Guardrail:
+        tests = [
+            (p_value, pair)
+            for mine, theirs in zip(candidates, champions, strict=True)
+            for pair, p_value in mine.grown(theirs, margin, self.wanted.kind)
+        ]
+        text = f"not worse than the champion's by more than {margin:g}"
+        return self._guardrail(tests, margin, text, versus=True)
+
+    def _guardrail(
+        self,
+        tests: Sequence[tuple[float, tuple[int, int]]],
+        required: float,
+        text: str,
+        *,
+        versus: bool = False,
+    ) -> Guardrail:
+        smallest, (first, second) = min(tests)
+        # Both directions of each pair (Bonferroni): which group is ahead was not known before.
+        p_value = min(1.0, smallest * 2 * len(tests))
+        observed = self.numbers["candidate"]["estimate"]
+
+        def settle(corrected: float, alpha: float, size: int) -> None:
+            del size
+            status: Status = "pass" if corrected > alpha else "fail"
+            message = None
+            if status == "fail":
+                message = (
+                    f"{self.name}: {self.parts[first].name} and {self.parts[second].name} lie too "
+                    f"far apart ({self.wanted.kind} {observed:.3g}); required: {text}. The "
+                    f"violation is shown (Holm-adjusted p {corrected:.2g})."
+                )
+            numbers = {"p_value": p_value, "adjusted_p_value": corrected}
+            self.add(status, observed, required, message, versus=versus, **numbers)
+
+        return Guardrail(p_value, settle)
+
+    def as_row(self) -> dict[str, Any]:
+        """Return the row of ``fairness`` in ``gate.json``."""
+        statuses = {item["status"] for item in self.checks}
+        order: tuple[Status, ...] = ("fail", "inconclusive", "pass")
+        return {
+            "set": self.paired.name,
+            "columns": self.title,
+            "rule": self.wanted.name,
+            "kind": self.wanted.kind,
+            "candidate": None,
+            "champion": None,
+            "groups": [],
+            **self.numbers,
+            "small": [{"name": part.name, "rows": len(part.rows)} for part in self.small],
+            "requirement": self.wanted.text,
+            "status": next((status for status in order if status in statuses), "skipped"),
+        }
+
+
+def gaps(config: Config, rules: Sequence[Sequence[Wanted]], one: PairedSet) -> list[Gap]:
+    """Return every rule of fairness on a set."""
+    return [gap for _, gap in numbered_gaps(config, rules, one)]
+
+
+def numbered_gaps(
+    config: Config, rules: Sequence[Sequence[Wanted]], one: PairedSet
+) -> Iterator[tuple[int, Gap]]:
+    """Give every rule of fairness on a set, with the place of its entry in the policy."""
+    for place, (policy, asked) in enumerate(zip(config.gate.fairness, rules, strict=True)):
+        least = policy.min_slice_size or config.gate.min_slice_size
+        cut = slices.as_slice(policy.columns, least)
+        parts = slices.divide(one.rows, cut, sensitive=config.sensitive)
+        for rule in asked:
+            yield (
+                place,
+                Gap(
+                    paired=one,
+                    title=_title(policy),
+                    wanted=rule,
+                    parts=[part for part in parts if len(part.rows) >= least],
+                    small=[part for part in parts if len(part.rows) < least],
+                ),
+            )
+
+
+def _title(policy: Fairness) -> str:
+    return " and ".join(policy.columns)
+
+
+class _GroupUndefined(Exception):
+    """A group has no such number."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class _Groups:
+    """One model's metric in each of k groups, with their covariance (k, k)."""
+
+    metric: Metric
+    estimates: list[Estimate]
+    covariance: Floats
+
+    @classmethod
+    def of(
+        cls, metric: Metric, scored: Scored | None, parts: Sequence[slices.Part], terms: Terms
+    ) -> _Groups:
+        """Measure the groups."""
+        estimates = []
+        for part in parts:
+            try:
+                if scored is None:
+                    raise Undefined("there are no predictions")
+                found = compare(
+                    metric,
+                    scored,
+                    rows=part.rows,
+                    confidence=terms.confidence,
+                    resamples=terms.resamples,
+                    seed=terms.seed,
+                    influence=True,
+                )
+            except Undefined as undefined:
+                message = f"{metric.name} on {part.name} is undefined: {undefined.reason}"
+                raise _GroupUndefined(message) from None
+            estimates.append(found.candidate)
+        return cls(metric=metric, estimates=estimates, covariance=_covariance(estimates))
+
+    @property
+    def numbers(self) -> Floats:
+        """The estimates (k,)."""
+        return np.array([one.estimate for one in self.estimates])
+
+    @property
+    def degrees(self) -> float:
+        """The fewest degrees of freedom of a group."""
+        return min((one.degrees_of_freedom or math.inf) for one in self.estimates)
+
+    def beyond(self, bound: float, kind: Kind) -> Iterator[tuple[tuple[int, int], float]]:
+        """Give for each pair of groups the p-value of "no further apart than the bound"."""
+        for pair in itertools.combinations(range(len(self.estimates)), 2):
+            low, high = sorted(pair, key=lambda place: self.numbers[place])
+            a, b = self.numbers[low], self.numbers[high]
+            weights = np.zeros(len(self.estimates))
+            if kind == "difference":
+                weights[high], weights[low] = 1, -1
+                excess = b - a - bound
+            else:  # a/b < bound, without the division (Fieller 1954, JRSS B 16:175).
+                weights[high], weights[low] = bound, -1
+                excess = bound * b - a
+            yield pair, _tail(excess, float(weights @ self.covariance @ weights), self.degrees)
+
+    def grown(
+        self, other: _Groups, margin: float, kind: Kind
+    ) -> Iterator[tuple[tuple[int, int], float]]:
+        """Give for each pair the p-value of "apart as the champion's groups, but for the margin".
+
+        To first order around the estimates, with both models' covariance on the same rows.
+        """
+        both = _covariance([*self.estimates, *other.estimates])
+        count = len(self.estimates)
+        for pair in itertools.combinations(range(count), 2):
+            mine, my_slope = _apart(self.numbers, pair, kind)
+            theirs, their_slope = _apart(other.numbers, pair, kind)
+            slope = np.concatenate([my_slope, -their_slope])
+            if not (math.isfinite(mine) and math.isfinite(theirs)):
+                yield pair, 0.0 if mine > theirs else 1.0
+                continue
+            degrees = min(self.degrees, other.degrees)
+            yield pair, _tail(mine - theirs - margin, float(slope @ both @ slope), degrees)
+
+
+def _apart(numbers: Floats, pair: tuple[int, int], kind: Kind) -> tuple[float, Floats]:
+    """Return how far a pair lies apart (more is worse), and the slope in each number (k,)."""
+    low, high = sorted(pair, key=lambda place: numbers[place])
+    a, b = float(numbers[low]), float(numbers[high])
+    slope = np.zeros(len(numbers))
+    if kind == "difference":
+        slope[high], slope[low] = 1, -1
+        return b - a, slope
+    if b <= 0:  # Nobody gets anything: equal.
+        return 0.0, slope
+    slope[low], slope[high] = -1 / b, a / b**2
+    return 1 - a / b, slope
+
+
+def _covariance(estimates: Sequence[Estimate]) -> Floats:
+    influences = [one.influence for one in estimates if one.influence is not None]
+    errors = np.array([one.standard_error for one in estimates])
+    return multiplicity.correlation(influences) * np.outer(errors, errors)
+
+
+def _tail(excess: float, variance: float, degrees: float) -> float:
+    """Return the one-sided p-value of an excess over a bound."""
+    if variance <= 0:
+        return 0.0 if excess > 0 else 1.0
+    return float(ndtr(-student_score(excess / math.sqrt(variance), degrees)))
+
+
+def _spread(found: Sequence[_Groups], kind: Kind, terms: Terms) -> dict[str, float]:
+    """Return the widest gap (fairlearn's number) with bounds that hold for all pairs together."""
+    confidence = 1 - (1 - terms.confidence) / len(found)
+    numbers, lows, highs = [], [], []
+    for one in found:
+        for contrast in multiplicity.pairwise(
+            one.estimates,
+            scale=kind,
+            confidence=confidence,
+            resamples=terms.resamples,
+            seed=terms.seed,
+        ):
+            low, high = contrast.low, contrast.high
+            if kind == "difference":
+                numbers.append(abs(contrast.estimate))
+                lows.append(max(low, -high, 0.0))
+                highs.append(max(abs(low), abs(high)))
+            else:
+                ratio = contrast.estimate
+                numbers.append(min(ratio, 1 / ratio if ratio else math.inf))
+                lows.append(min(low, 1 / high if high else math.inf))
+                highs.append(1.0 if low <= 1 <= high else (high if high < 1 else 1 / low))
+    worst = max if kind == "difference" else min
+    return {"estimate": worst(numbers), "low": worst(lows), "high": worst(highs)}
