@@ -88,7 +88,7 @@ class ContentChecker:
             self._add_target(batch)
         if config.time is not None and self._source.columns.get(config.time) == pl.String:
             values = frame[config.time]
-            parsed = values.str.to_datetime(time_unit="us", strict=False)
+            parsed = frame.select(_read_times(pl.col(config.time))).to_series()
             bad = values.is_not_null() & parsed.is_null()
             self._tallies[f"time:{config.time}"][0].add(bad, batch, self._rule, config.time)
         if self._unique is not None:
@@ -172,7 +172,8 @@ class ContentChecker:
             return []
         tally = Tally()
         if len(self._classes) < 2:  # noqa: PLR2004
-            which = "" if config.target in config.sensitive else f" ({next(iter(self._classes))})"
+            hidden = config.target in config.sensitive
+            which = "" if hidden else "".join(f" ({value})" for value in self._classes)
             found = f"only one class{which}" if self._classes else "no class"
             tally.fail(f"The target {config.target} has {found}; nothing can be learnt from it.")
         name = f"target:{config.target}:classes"
@@ -269,5 +270,22 @@ def as_time(source: Source, column: str) -> pl.Expr | None:
     if kind == pl.Date:
         return values.cast(pl.Datetime("us"))
     if kind == pl.String:
-        return values.str.to_datetime(time_unit="us", strict=False)
+        return _read_times(values)
     return None
+
+
+def _read_times(text: pl.Expr) -> pl.Expr:
+    """Read ISO 8601, with null for what is none; times with an offset become UTC."""
+    # With explicit formats: polars guesses one from the first value, and raises when it cannot.
+    plain = [
+        text.str.to_datetime(form, time_unit="us", strict=False)
+        for form in ("%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M")
+    ]
+    offset = [
+        text.str.to_datetime(
+            form, time_unit="us", time_zone="UTC", strict=False
+        ).dt.replace_time_zone(None)
+        for form in ("%Y-%m-%dT%H:%M:%S%.f%#z", "%Y-%m-%d %H:%M:%S%.f%#z")
+    ]
+    days = text.str.to_date("%Y-%m-%d", strict=False).cast(pl.Datetime("us"))
+    return pl.coalesce(*plain, *offset, days)
