@@ -152,7 +152,7 @@ def pair(kind: Kind, random: np.random.Generator, rows: int) -> tuple[Scored, Sc
         return Scored(weight=weight, group=group, **columns)
 
     if kind.task == "regression":
-        mean = 20 + 3 * noise()
+        mean = 100 + 3 * noise()
         target = mean + 2 * random.standard_t(6, size=rows)
         near = [mean + (0.8 if k else 0.8 - kind.gap) * e for k, e in enumerate(correlated())]
         return tuple(scored(target=target, prediction=values) for values in near)

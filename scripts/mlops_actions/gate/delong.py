@@ -66,7 +66,7 @@ def area(ranks: Integers, positive: Booleans, weight: Floats | None) -> Area:
     size = int(ranks.max()) + 1 if len(ranks) else 0
     if size > 4 * len(ranks):
         # A small slice of a large set: its own ranks, to not walk over all of the set's.
-        ranks = dense_ranks_of_integers(ranks)
+        ranks = closer_ranks(ranks)
         size = int(ranks.max()) + 1
     above = np.bincount(
         ranks[positive], weights=None if weight is None else weight[positive], minlength=size
@@ -80,7 +80,7 @@ def area(ranks: Integers, positive: Booleans, weight: Floats | None) -> Area:
     # At each rank: the share of the other class that is in the right order with a row there.
     lower = np.cumsum(below) - below / 2
     higher = positives - np.cumsum(above) + above / 2
-    estimate = float(above @ lower / (positives * negatives))
+    estimate = float((above * lower).sum() / (positives * negatives))
     placement = np.where(
         positive,
         (lower[ranks] / negatives - estimate) / positives,
@@ -89,11 +89,12 @@ def area(ranks: Integers, positive: Booleans, weight: Floats | None) -> Area:
     return Area(estimate, placement if weight is None else placement * weight)
 
 
-def dense_ranks_of_integers(values: Integers) -> Integers:
-    """Return dense ranks of whole numbers (n,), quicker than by `argsort`."""
-    ordered = np.sort(values)
-    distinct = ordered[np.concatenate([[True], ordered[1:] != ordered[:-1]])]
-    return np.searchsorted(distinct, values).astype(np.int64, copy=False)
+def closer_ranks(ranks: Integers) -> Integers:
+    """Return dense ranks of some rows (m,) of a larger set, given their ranks in it."""
+    present = np.zeros(int(ranks.max()) + 1, dtype=bool)
+    present[ranks] = True
+    closer: Integers = (np.cumsum(present) - 1)[ranks]
+    return closer
 
 
 def variance(

@@ -287,7 +287,7 @@ def spread(contributions: Floats) -> tuple[float, float]:
     total = float(squares.sum())
     if total == 0:
         return 0.0, count - 1
-    kurtosis = count * float(squares @ squares) / total**2
+    kurtosis = count * float((squares * squares).sum()) / total**2
     degrees = min(count - 1.0, 2 * count / max(kurtosis - 1, 1e-9))
     return float(np.sqrt(total * (count - 1) / count)), degrees
 

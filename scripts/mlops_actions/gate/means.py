@@ -85,7 +85,7 @@ def estimates(
             method,
             degrees=degrees,
             bounds=bounds,
-            influence=Influence(sample.units(), found.contributions)
+            influence=Influence(sample.units, found.contributions)
             if keep and sample.influence
             else None,
         )
@@ -94,7 +94,7 @@ def estimates(
     if champion is None:
         return Estimates(estimate(one, bounds, keep=True))
     first, second = estimate(one, bounds), estimate(two, bounds)
-    if np.array_equal(moments.sums[:, :half], moments.sums[:, half:-1]):
+    if np.array_equal(moments.sums[:half], moments.sums[half:-1]):
         difference = sample.identical()
     else:
         difference = estimate(
@@ -108,10 +108,10 @@ def estimates(
 
 
 def _unit_sums(columns: list[Floats], sample: Sample) -> Floats:
-    """Return the weighted sums (u, c + 1) of the columns over units, the weights' own last."""
+    """Return the weighted sums (c + 1, u) of the columns over units, the weights' own last."""
     ones = np.ones(sample.count) if sample.weight is None else sample.weight
     weighted = columns if sample.weight is None else [column * ones for column in columns]
-    return np.stack([sample.sums(column) for column in [*weighted, ones]], axis=1)
+    return np.stack([sample.sums(column) for column in [*weighted, ones]])
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,7 +119,7 @@ class Moments:
     """What the method needs of the sums of the independent units (rows or groups).
 
     Attributes:
-        sums: (u, c) weighted sums of the columns over each unit; the last column is the weight.
+        sums: (c, u) weighted sums of the columns over each unit; the last is the weights'.
         mean: (c,) their mean.
         roots: (r, c) directions whose outer products add up to the covariance of the mean.
 
@@ -131,14 +131,16 @@ class Moments:
 
     def left_out(self) -> Floats:
         """Return the mean sums (u, c) without each unit, up to a factor."""
-        left: Floats = self.mean - self.sums / len(self.sums)
+        left: Floats = self.mean - self.sums.T / self.sums.shape[1]
         return left
 
     @classmethod
     def of(cls, sums: Floats) -> Moments:
-        """Take the moments of the sums (u, c)."""
-        mean = sums.mean(axis=0)
-        covariance = (sums.T @ sums / len(sums) - np.outer(mean, mean)) / len(sums)
+        """Take the moments of the sums (c, u)."""
+        mean = sums.mean(axis=1)
+        # One product at a time: a matrix product would start threads for little work.
+        products = np.array([[(one * other).mean() for other in sums] for one in sums])
+        covariance = (products - np.outer(mean, mean)) / sums.shape[1]
         sizes, directions = np.linalg.eigh(covariance)
         keep = sizes > 1e-12 * max(float(sizes[-1]), np.finfo(float).tiny)
         return cls(sums, mean, (directions[:, keep] * np.sqrt(sizes[keep])).T)
@@ -161,11 +163,14 @@ def accelerated(
 
     `function` must not change when all sums are multiplied by one number.
     """
-    mean, count = moments.mean, len(moments.sums)
+    mean, count = moments.mean, moments.sums.shape[1]
     estimate = float(function(mean))
     gradient = complex_step(function, mean)
     # By Euler's theorem the gradient is orthogonal to the mean: influences sum to zero.
-    influence = moments.sums @ gradient
+    influence = np.zeros(count)
+    for slope, column in zip(gradient, moments.sums, strict=True):
+        if slope:
+            influence += slope * column
     squares = influence * influence
     total = float(squares.sum())
     sigma = np.sqrt(total) / count
@@ -173,8 +178,9 @@ def accelerated(
     scale = max(abs(estimate), float(np.abs(gradient) @ np.abs(mean)), 1e-300)
     if error <= 1e-12 * scale:  # Nothing but rounding.
         return Accelerated(estimate, 0.0, None, np.zeros(count))
-    acceleration = float(squares @ influence) / (6 * total**1.5)
-    direction = (moments.sums.T @ influence) / (count**2 * sigma)
+    acceleration = float((squares * influence).sum()) / (6 * total**1.5)
+    direction = np.array([(column * influence).sum() for column in moments.sums])
+    direction /= count**2 * sigma
     bend = _second(function, mean, direction[None])[0]
     bias = 0.5 * float(_second(function, mean, moments.roots).sum())
     curvature = bias / sigma - bend / (2 * sigma)

@@ -192,7 +192,7 @@ def correlation(influences: Sequence[Influence]) -> Floats:
         if len(units) > 1 and (units[1:] < units[:-1]).any():
             order = np.argsort(units)
             units, values = units[order], values[order]
-        length = float(np.sqrt(values @ values))
+        length = float(np.sqrt((values * values).sum()))
         ordered.append((units, values / length if length else values))
     last = max((int(units[-1]) for units, _ in ordered if len(units)), default=-1)
     block = np.zeros((min(BLOCK, last + 1), count))

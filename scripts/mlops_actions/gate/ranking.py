@@ -75,7 +75,7 @@ def average_precision(scored: Scored, rows: Rows) -> Ranked:
 def _average_precision(ranks: Integers, positive: Booleans, weight: Floats | None) -> Ranked:
     size = int(ranks.max()) + 1
     if size > 4 * len(ranks):
-        ranks = delong.dense_ranks_of_integers(ranks)
+        ranks = delong.closer_ranks(ranks)
         size = int(ranks.max()) + 1
     every = np.bincount(ranks, weights=weight, minlength=size)
     hits = np.bincount(
@@ -89,7 +89,7 @@ def _average_precision(ranks: Integers, positive: Booleans, weight: Floats | Non
     seen = np.cumsum(every[::-1])[::-1].astype(np.float64)
     seen = np.where(seen == 0, 1, seen)  # Rows without weight at the top.
     precision = found / seen
-    estimate = float(hits @ precision) / positives
+    estimate = float((hits * precision).sum()) / positives
     gained = np.cumsum(hits / seen)
     lost = np.cumsum(hits * precision / seen)
     contributions = np.where(positive, (precision + gained - estimate)[ranks], 0.0) - lost[ranks]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
@@ -70,11 +71,29 @@ class Sample:
         """Return whether all rows are independent and count the same."""
         return self.weight is None and self.group is None
 
+    @cached_property
+    def share(self) -> Floats:
+        """Return each row's share (m,) of the weight."""
+        if self.weight is None:
+            return np.full(self.count, 1 / self.count)
+        share: Floats = self.weight / self.weight.sum()
+        return share
+
+    @cached_property
     def units(self) -> Integers:
         """Return the numbers (u,) of the independent units: row positions, or group codes."""
         if self.group is None:
             return np.arange(self.count) if self.rows is None else self.rows
         return np.flatnonzero(np.bincount(self.group))
+
+    @cached_property
+    def codes(self) -> Integers:
+        """Return for each row (m,) the place 0 … u-1 of its unit in `units`."""
+        if self.group is None:
+            return np.arange(self.count)
+        place = np.zeros(int(self.group.max()) + 1, dtype=np.int64)
+        place[self.units] = np.arange(len(self.units))
+        return place[self.group]
 
     def pick(self, values: NDArray[Any]) -> NDArray[Any]:
         """Return the values of the rows to judge."""
@@ -84,11 +103,11 @@ class Sample:
         """Return the sums (u,) of the values (m,) over the units."""
         if self.group is None:
             return values
-        return np.bincount(self.group, values)[self.units()].astype(np.float64, copy=False)
+        return np.bincount(self.codes, values).astype(np.float64, copy=False)
 
     def influence_of(self, contributions: Floats) -> Influence:
         """Return the influence by unit of contributions (m,) by row."""
-        return Influence(self.units(), self.sums(contributions))
+        return Influence(self.units, self.sums(contributions))
 
     def linearised(self, contributions: Floats) -> tuple[float, float]:
         """Return standard error and degrees of freedom of contributions (m,) by row.
@@ -96,10 +115,7 @@ class Sample:
         A unit left out also takes its share of the weight along: its contribution is divided by
         what is left, which is the jackknife to first order.
         """
-        share = np.full(self.count, 1 / self.count)
-        if self.weight is not None:
-            share = self.weight / self.weight.sum()
-        return spread(self.sums(contributions) / (1 - self.sums(share)))
+        return spread(self.sums(contributions) / (1 - self.sums(self.share)))
 
     def estimate(
         self,
@@ -122,7 +138,7 @@ class Sample:
             error, method = 0.0, "no variation"
             curve = Student(number, 0.0)
             if np.isfinite(bounds).all():
-                curve = Unvarying(number, len(self.units()), *bounds)
+                curve = Unvarying(number, len(self.units), *bounds)
                 method += ", Clopper-Pearson"
         found = estimate_from_curve(
             number,
@@ -140,7 +156,7 @@ class Sample:
 
     def identical(self) -> Estimate:
         """Return the difference of two models with the same answers: none, and surely so."""
-        units = self.units()
+        units = self.units
         return estimate_from_curve(
             0.0,
             Student(0.0, 0.0),

@@ -168,7 +168,7 @@ def _check(metric: Metric, candidate: Scored, champion: Scored | None, sample: S
         raise Undefined("candidate and champion have different rows")
     if sample.weight is not None and not sample.weight.sum() > 0:
         raise Undefined("the weights sum to zero")
-    units = len(sample.units())
+    units = len(sample.units)
     if units < 2:  # noqa: PLR2004
         what = "row" if sample.group is None else "group"
         raise Undefined(f"there is one {what} only, which says nothing of the next")

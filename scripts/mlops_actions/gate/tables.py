@@ -51,6 +51,9 @@ BLOCK = 4_000_000
 MOST_CLASSES = 10
 """With more classes the table has more cells than a sample can fill: linearised instead."""
 
+MOST_CLASSES_AT_ALL = 200
+"""Beyond this the derivative by every cell takes minutes."""
+
 COMPLEX_STEP = 1e-100
 
 
@@ -79,6 +82,10 @@ class Side:
             of_hits = family.value
             return cls((2,), hits, _shares(hits, 2, sample), lambda cells: of_hits(cells[..., 1]))
         size = len(scored.labels)
+        if size > MOST_CLASSES_AT_ALL:
+            raise Undefined(
+                f"a metric by class is computed for at most {MOST_CLASSES_AT_ALL} classes"
+            )
         flip = family.binary and scored.positive == 0
 
         def make() -> Integers:
@@ -94,8 +101,8 @@ class Side:
         """Take shares (…, prod(shape)) to the metric (…)."""
         return self.value(shares.reshape(*shares.shape[:-1], *self.shape))
 
-    def influence(self) -> Floats:
-        """Return each row's influence (m,), in the metric's unit, before weights and division."""
+    def gradient(self) -> Floats:
+        """Return the influence (prod(shape),) of a row in each cell, in the metric's unit."""
         used = np.flatnonzero(self.shares)
         gradient = np.zeros(len(self.shares))
         block = max(1, BLOCK // len(self.shares))
@@ -104,8 +111,25 @@ class Side:
             shifted = np.tile(self.shares.astype(np.complex128), (len(part), 1))
             shifted[np.arange(len(part)), part] += 1j * COMPLEX_STEP
             gradient[part] = np.imag(self.metric(shifted)) / COMPLEX_STEP
-        gradient -= gradient @ self.shares
-        return gradient[self.cells]
+        return gradient - gradient @ self.shares
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """A quantity as a function of the shares of cells.
+
+    Attributes:
+        cells: (m,) each row's cell.
+        shares: (c,) share of rows, by weight, in each cell.
+        value: takes shares (…, c) to the quantity (…).
+        gradient: (c,) influence of a row in each cell.
+
+    """
+
+    cells: Integers
+    shares: Floats
+    value: Callable[[Values], Values]
+    gradient: Floats
 
 
 def _shares(cells: Integers, size: int, sample: Sample) -> Floats:
@@ -124,147 +148,142 @@ def estimates(
     """Return the estimates of a count metric; see `statistics.compare`."""
     one = Side.of(family, candidate, sample)
     many = one.shape[0] > MOST_CLASSES
-    linear = many or sample.influence or not sample.plain
+    first, slope = float(one.metric(one.shares)), one.gradient()
 
-    def single(side: Side, *, keep: bool) -> Estimate:
-        return _estimate(
-            float(side.metric(side.shares)),
-            side.metric,
-            None if many else (side.cells, side.shares),
-            side.influence() if linear else None,
-            sample,
-            bounds=bounds,
-            keep=keep,
-        )
+    def single(side: Side, number: float, slope: Floats, *, keep: bool) -> Estimate:
+        if many:
+            return _linearised(number, slope[side.cells], sample, bounds, keep=keep)
+        table = Table(side.cells, side.shares, side.metric, slope)
+        return _drawn(number, table, sample, bounds, keep=keep)
 
-    first = single(one, keep=champion is None)
     if champion is None:
-        return Estimates(first)
+        return Estimates(single(one, first, slope, keep=True))
     two = Side.of(family, champion, sample)
-    second = single(two, keep=False)
+    second, other_slope = float(two.metric(two.shares)), two.gradient()
+    classes = one.shape[-1]
+    joint = one.cells * classes + two.cells % classes
 
-    classes, table = one.shape[-1], None
-    if not many:
-        cells = one.cells * classes + two.cells % classes
-        table = cells, _shares(cells, classes * len(one.shares), sample)
+    def paired(
+        number: float,
+        value: Callable[[Values, Values], Values],
+        factors: tuple[float, float],
+        bounds: Bounds,
+        *,
+        keep: bool = False,
+    ) -> Estimate:
+        """Return the estimate of a function of both metrics, with its derivatives by them."""
+        a, b = factors[0] * slope, factors[1] * other_slope
+        if many:
+            return _linearised(number, a[one.cells] + b[two.cells], sample, bounds, keep=keep)
 
-    def both(shares: Values) -> tuple[Values, Values]:
-        cube = shares.reshape(*shares.shape[:-1], *one.shape, classes)
-        return one.value(cube.sum(axis=-1)), two.value(cube.sum(axis=-2))
+        def both(shares: Values) -> Values:
+            cube = shares.reshape(*shares.shape[:-1], *one.shape, classes)
+            return value(one.value(cube.sum(axis=-1)), two.value(cube.sum(axis=-2)))
 
-    def minus(shares: Values) -> Values:
-        a, b = both(shares)
-        return a - b
-
-    def quotient(shares: Values) -> Values:
-        a, b = both(shares)
-        return a / b - 1
+        shape = one.shape
+        gradient = a.reshape(*shape, 1) + b.reshape(*shape[:-1], 1, classes)
+        shares = _shares(joint, classes * len(one.shares), sample)
+        return _drawn(
+            number, Table(joint, shares, both, gradient.ravel()), sample, bounds, keep=keep
+        )
 
     if np.array_equal(one.cells, two.cells):
         difference = sample.identical()
     else:
-        difference = _estimate(
-            first.estimate - second.estimate,
-            minus,
-            table,
-            one.influence() - two.influence() if linear else None,
-            sample,
-            bounds=difference_bounds(bounds),
+        difference = paired(
+            first - second,
+            lambda a, b: a - b,
+            (1.0, -1.0),
+            difference_bounds(bounds),
             keep=True,
         )
     relative = None
     if sample.relative:
-        refuse_relative(second.estimate)
-        share = first.estimate / second.estimate
-        rowwise = None
-        if linear:
-            rowwise = (one.influence() - share * two.influence()) / second.estimate
-        relative = _estimate(share - 1, quotient, table, rowwise, sample, bounds=UNBOUNDED)
-    return Estimates(first, second, difference, relative)
-
-
-def _estimate(
-    number: float,
-    function: Callable[[Values], Values],
-    table: tuple[Integers, Floats] | None,
-    rowwise: Floats | None,
-    sample: Sample,
-    *,
-    bounds: Bounds,
-    keep: bool = False,
-) -> Estimate:
-    """Return the estimate of `function`, which takes shares (…, c) of cells to the quantity (…).
-
-    `table` holds each row's cell (m,) and the shares (c,); without it the estimate is linearised.
-    `rowwise` holds the influence (m,) of each row; it may be left out for plain rows.
-    """
-    influence, error, degrees, design = None, 0.0, np.inf, 1.0
-    if rowwise is not None:
-        scale = 1 / sample.count if sample.weight is None else sample.weight / sample.weight.sum()
-        contributions = rowwise * scale
-        if keep and sample.influence:
-            influence = sample.influence_of(contributions)
-        if table is None or not sample.plain:
-            error, degrees = sample.linearised(contributions)
-            if table is not None and sample.group is not None:
-                error, degrees = _left_out(number, function, table, sample) or (error, degrees)
-            # What equal, independent rows would have. Without variation to measure it by, as if
-            # a unit's rows were all alike.
-            independent = float(contributions @ rowwise) / sample.count
-            design = error**2 / independent if independent else sample.count / len(sample.units())
-    method = "" if sample.group is None else " by group"
-    if table is None:
-        return sample.estimate(
-            number,
-            Student.on_scale(number, error, degrees, "plain") if error > 0 else None,
-            error,
-            f"linearised{method}",
-            degrees=degrees,
-            bounds=bounds,
-            influence=influence,
+        refuse_relative(second)
+        relative = paired(
+            first / second - 1,
+            lambda a, b: a / b - 1,
+            (1 / second, -first / second**2),
+            UNBOUNDED,
         )
+    return Estimates(
+        single(one, first, slope, keep=False),
+        single(two, second, other_slope, keep=False),
+        difference,
+        relative,
+    )
+
+
+def _linearised(
+    number: float, rowwise: Floats, sample: Sample, bounds: Bounds, *, keep: bool
+) -> Estimate:
+    """Return an estimate with t quantiles; `rowwise` (m,) is each row's influence."""
+    contributions = rowwise * sample.share
+    error, degrees = sample.linearised(contributions)
+    return sample.estimate(
+        number,
+        Student(number, error, degrees) if error > 0 else None,
+        error,
+        "linearised" if sample.group is None else "linearised by group",
+        degrees=degrees,
+        bounds=bounds,
+        influence=sample.influence_of(contributions) if keep and sample.influence else None,
+    )
+
+
+def _drawn(number: float, table: Table, sample: Sample, bounds: Bounds, *, keep: bool) -> Estimate:
+    """Return an estimate by draws of the table."""
+    influence, degrees, design, method = None, np.inf, 1.0, "paired table"
+    if keep and sample.influence:
+        influence = sample.influence_of(table.gradient[table.cells] * sample.share)
+    if not sample.plain:
+        error, degrees = _error(number, table, sample)
+        # Against what equal, independent rows would have. Without variation to measure it by,
+        # as if a unit's rows were all alike.
+        independent = float((table.shares * table.gradient**2).sum()) / sample.count
+        design = error**2 / independent if independent else sample.count / len(sample.units)
+        method += ", effective counts" + ("" if sample.group is None else " by group")
     # Fewer rows, so that normal quantiles of the draws are t quantiles of the sample.
     z = two_sided_score(sample.confidence)
     widening = student_quantile(z, degrees) / z
-    rows = sample.count / max(design, 1.0) / widening**2
-    drawn = draws(table[1], rows, function, resamples=sample.resamples, random=sample.random)
+    drawn = draws(
+        table.shares,
+        sample.count / max(design, 1.0) / widening**2,
+        table.value,
+        resamples=sample.resamples,
+        random=sample.random,
+    )
     return sample.estimate(
         number,
         knots_from_draws(drawn, sample.confidence),
         float(drawn.std()) / widening,
-        "paired table" if sample.plain else f"paired table, effective counts{method}",
+        method,
         degrees=degrees,
         bounds=bounds,
         influence=influence,
     )
 
 
-def _left_out(
-    number: float,
-    function: Callable[[Values], Values],
-    table: tuple[Integers, Floats],
-    sample: Sample,
-) -> tuple[float, float] | None:
-    """Return standard error and degrees of freedom from leaving out each group in turn.
+def _error(number: float, table: Table, sample: Sample) -> tuple[float, float]:
+    """Return standard error and degrees of freedom of weighted or grouped rows.
 
-    None where there are so many groups that to first order it makes no difference.
+    Each group is left out in turn; to first order only where there are so many units that it makes
+    no difference.
 
     Raises:
         Undefined: without one of the groups there is no metric.
 
     """
-    cells, shares = table
-    groups = sample.units()
-    if sample.group is None or len(groups) * len(shares) > BLOCK:
-        return None
-    codes = np.searchsorted(groups, sample.group)
+    groups, cells = len(sample.units), len(table.shares)
+    if sample.group is None or groups * cells > BLOCK:
+        return sample.linearised(table.gradient[table.cells] * sample.share)
     counts = np.bincount(
-        codes * len(shares) + cells, weights=sample.weight, minlength=len(groups) * len(shares)
-    ).reshape(len(groups), len(shares))
+        sample.codes * cells + table.cells, weights=sample.weight, minlength=groups * cells
+    ).reshape(groups, cells)
     left = counts.sum(axis=0) - counts
     if not left.sum(axis=1).all():
         raise Undefined("without one of the groups nothing is left")
-    found = function(left / left.sum(axis=1, keepdims=True))
+    found = table.value(left / left.sum(axis=1, keepdims=True))
     if not np.isfinite(found).all():
         raise Undefined("without one of the groups the metric does not exist")
     return spread(number - found)
