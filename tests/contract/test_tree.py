@@ -1,6 +1,7 @@
 """The rules hold in every workflow and action of the repository."""
 
 import re
+from pathlib import Path
 
 import pytest
 from rules import RULES
@@ -59,3 +60,24 @@ def test_documents_name_the_same_pins():
         ):
             if action in known:
                 assert {(commit, version)} == known[action], path.name
+
+
+def without_double(sources: list[Source], doubles: Path) -> list[str]:
+    """Others' actions that `mlops-actions local` could not stand in for."""
+    used = {
+        uses.partition("@")[0]
+        for source in sources
+        for _, uses in source.uses
+        if not uses.startswith("$/")
+    }
+    return sorted(action for action in used if not (doubles / action / "action.yml").exists())
+
+
+def test_others_actions_have_doubles():
+    doubles = ROOT / "scripts/mlops_actions/local/doubles"
+    assert without_double(PUBLIC_WORKFLOWS + ACTIONS, doubles) == []
+
+
+def test_an_action_without_a_double_is_seen(tmp_path):
+    text = f"jobs:\n  a:\n    steps:\n      - uses: some/action@{'a' * 40} # v1.0.0\n"
+    assert without_double([Source(".github/workflows/x.yml", text)], tmp_path) == ["some/action"]
