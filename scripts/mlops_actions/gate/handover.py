@@ -71,6 +71,13 @@ def _stop(name: str, status: evidence.Status, message: str) -> Unjudged:
     return Unjudged(evidence.check(name, status, message=message))
 
 
+def _out_of_reach(name: str, message: str) -> Unjudged:
+    restricted = github.event().restricted
+    if restricted:
+        message += " " + _RESTRICTED.format(reason=restricted.capitalize())
+    return _stop(name, "inconclusive", message)
+
+
 def receive(
     loaded: Project, folder: Path, *, validate_digest: str, model_result: str, work: Path
 ) -> Handover:
@@ -79,12 +86,11 @@ def receive(
     Raises :class:`Unjudged` with the check that ends it: ``fail`` where data or model were shown
     to be bad, else ``inconclusive``.
     """
-    restricted = github.event().restricted
     if not (folder / "validate.json").is_file():
-        message = f"The job model handed nothing over (its result: {model_result or 'unknown'})."
-        if restricted:
-            message += " " + _RESTRICTED.format(reason=restricted.capitalize())
-        raise _stop("handover", "inconclusive", message)
+        raise _out_of_reach(
+            "handover",
+            f"The job model handed nothing over (its result: {model_result or 'unknown'}).",
+        )
     try:
         exported_run.check_files(folder)
         data = _fixed_data(folder, validate_digest)
@@ -93,10 +99,7 @@ def receive(
     baseline_folder = work / "baseline"
     baseline = fetch(loaded, baseline_folder, branch_of(loaded), model=False)
     if baseline["problem"]:
-        message = f"The champion is out of reach: {baseline['problem']}."
-        if restricted:
-            message += " " + _RESTRICTED.format(reason=restricted.capitalize())
-        raise _stop("baseline", "inconclusive", message)
+        raise _out_of_reach("baseline", f"The champion is out of reach: {baseline['problem']}.")
     trained = _training(loaded, folder)
     missing = [name for name in needed_sets(loaded) if name not in data["evaluation"]]
     if missing:
@@ -120,8 +123,12 @@ def _fixed_data(folder: Path, validate_digest: str) -> dict[str, Any]:
         raise Failure("validate.json is not the one that was written before training.")
     predicate = evidence.read(path, "validate")
     if predicate["verdict"] != "passed":
-        failing = [item["name"] for item in predicate["checks"] if item["status"] != "pass"]
-        raise _stop("data", "fail", f"The data did not pass validation: {', '.join(failing[:5])}.")
+        failing = [item["name"] for item in predicate["checks"] if item["status"] == "fail"]
+        if failing:
+            listed = ", ".join(failing[:5])
+            raise _stop("data", "fail", f"The data did not pass validation: {listed}.")
+        said = [item["message"] for item in predicate["checks"] if "message" in item]
+        raise _out_of_reach("data", "There is no data: " + (said[0] if said else "no reason given"))
     for item in evidence.read_json(path)["subject"]:
         part = folder / item["name"]
         if part.suffix in {".json", ".parquet"} and (

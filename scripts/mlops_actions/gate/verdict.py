@@ -142,8 +142,9 @@ def _report(loaded: Project, folder: Path, output: Path, received: Handover | No
         folder,
         output.parent,
         gate=output,
-        baseline=received.baseline_folder if received else None,
+        baseline=received.baseline_folder / "evidence" if received else None,
         name=loaded.config.name,
+        sensitive=loaded.config.sensitive,
     )
     github.add_summary(
         report.comment(

@@ -87,9 +87,13 @@ def run(args: argparse.Namespace) -> int:
     needs_project = project.config.data.command or _schema(project)[1]
     environment = prepare(project) if needs_project else None
     if environment is not None:
-        pull_data(project, environment)
-        limit = configuration.parse_duration(project.config.train.timeout).total_seconds()
-        run_data_command(project, environment, limit)
+        try:
+            pull_data(project, environment)
+            limit = configuration.parse_duration(project.config.train.timeout).total_seconds()
+            run_data_command(project, environment, limit)
+        except Failure as failure:
+            _write_no_data(args.output, failure)
+            raise
     kept = args.baseline / "evidence" / "profile.json" if args.baseline else None
     result = validate_project(
         project,
@@ -101,6 +105,20 @@ def run(args: argparse.Namespace) -> int:
     github.set_output("verdict", result.verdict)
     github.set_output("digest", evidence.sha256_file(args.output / "validate.json"))
     return 0 if result.verdict == "passed" else 1
+
+
+def _write_no_data(output: Path, failure: Failure) -> None:
+    """Leave evidence that there is no data to look at, for the report."""
+    output.mkdir(parents=True)
+    document = evidence.statement(
+        "validate",
+        "failed",
+        [evidence.check("data", "inconclusive", message=failure.message)],
+        subjects=[],
+    )
+    evidence.write_json(output / "validate.json", document)
+    github.set_output("verdict", "failed")
+    github.set_output("digest", evidence.sha256_file(output / "validate.json"))
 
 
 def needed_sets(project: Project) -> list[EvaluationSet]:
