@@ -42,6 +42,7 @@ class Judgement:
         evaluation: digest, rows and groups of each set.
         policy: the policy's own numbers and its digest.
         warnings: what a reader must know besides.
+        override: who overruled the gate, why, until when, and its own verdict; usually ``None``.
 
     """
 
@@ -57,6 +58,7 @@ class Judgement:
     evaluation: dict[str, dict[str, Any]]
     policy: dict[str, Any]
     warnings: list[str]
+    override: dict[str, str] | None = None
 
     @property
     def stops(self) -> bool:
@@ -66,7 +68,8 @@ class Judgement:
     @property
     def reasons(self) -> list[str]:
         """Why the verdict is not better, one sentence each; empty when there is nothing to say."""
-        status = {"rejected": "fail", "inconclusive": "inconclusive"}.get(self.verdict)
+        verdict = self.override["verdict"] if self.override else self.verdict
+        status = {"rejected": "fail", "inconclusive": "inconclusive"}.get(verdict)
         return [
             item.get("message") or f"{item['name']}: {item['status']}."
             for item in self.checks
@@ -92,6 +95,7 @@ class Judgement:
             "self_test": self.self_test,
             "policy": self.policy,
             "warnings": self.warnings,
+            "override": self.override,
         }
 
 
@@ -101,6 +105,7 @@ def judge(
     *,
     baseline: Mapping[str, Any] | None,
     earlier: int | None = None,
+    more: Sequence[Check] = (),
 ) -> Judgement:
     """Read the predictions of every set and decide.
 
@@ -112,6 +117,7 @@ def judge(
             the names of the slices its own evidence had, where that is known); ``None`` without.
         earlier: how many verdicts the release set has given before, where that is counted; the
             level is then corrected for it (see `wear`).
+        more: the caller's checks, such as those of `identity`; they count like ours.
 
     Raises:
         ConfigurationError: the policy names a metric that does not exist or does not fit.
@@ -131,7 +137,7 @@ def judge(
         )
         for name, given in sets.items()
     ]
-    return decide(policy, paired, baseline=baseline, earlier=earlier)
+    return decide(policy, paired, baseline=baseline, earlier=earlier, more=more)
 
 
 def decide(
@@ -140,6 +146,7 @@ def decide(
     *,
     baseline: Mapping[str, Any] | None = None,
     earlier: int | None = None,
+    more: Sequence[Check] = (),
 ) -> Judgement:
     """Decide on rows that are already paired; reads and writes nothing."""
     config, gate = policy.config, policy.config.gate
@@ -153,8 +160,13 @@ def decide(
     warnings = [] if gated else [f"This verdict decided nothing: gate.mode is {gate.mode}."]
     warnings += champion.warnings
     unfit = any(item["status"] == "fail" for item in checks)
+    checks += more
     judged = [one for one in paired if len(one) >= gate.min_rows and not unfit]
-    unchanged = bool(judged) and all(one.identical for one in paired)
+    unchanged = (
+        bool(judged)
+        and all(one.identical for one in paired)
+        and all(item["status"] != "fail" for item in more)
+    )
 
     level = gate.confidence
     if earlier is not None:
