@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import ast
 import contextlib
+import functools
 import io
 import itertools
 import re
@@ -205,6 +206,7 @@ def _modules(command: str) -> list[Path]:
     return sorted(folder.rglob("*.py")) if folder.is_dir() else [PACKAGE / f"{command}.py"]
 
 
+@functools.cache
 def outputs_of(command: str) -> set[str]:
     """Names that a command, or what it is made of, sets as outputs."""
     pending, seen = _modules(command), set[Path]()
