@@ -169,7 +169,7 @@ def test_merged_keys_are_read():
 @pytest.mark.parametrize(
     "text",
     [
-        "a: " + "[" * 1_000 + "]" * 1_000,
+        "a: " + "[" * 400 + "]" * 400,
         MINIMAL + "x: &x {y: *x}\n",
         MINIMAL + "? [a, b]\n: x\n",
         MINIMAL + "~: x\n",
