@@ -426,6 +426,18 @@ slices: [{columns: [origin], metrics: [accuracy]}]
         run(tmp_path, gate.replace("[accuracy]", "[f1]"), candidate=good, champion=champion)
 
 
+def test_a_slice_of_which_nothing_is_asked_leaves_it_open(tmp_path, good, champion):
+    gate = """
+metrics:
+  roc_auc: {threshold: 0.7, max_absolute_change: 0.1}
+  accuracy: {max_absolute_change: 0.1}
+slices: [{columns: [origin], metrics: [accuracy]}]
+"""
+    judgement = run(tmp_path, gate, candidate=good, champion=champion)
+    assert judgement.verdict == "inconclusive"
+    assert "Nothing is asked of the slices of origin" in reason(judgement)
+
+
 @pytest.mark.parametrize(
     ("column", "bins", "names"),
     [

@@ -332,6 +332,19 @@ def test_a_file_that_cannot_be_read_fails(tmp_path, candidate, content):
     assert paired.champion is None
 
 
+def test_a_name_with_wildcards_is_a_name(tmp_path, candidate):
+    folder = tmp_path / "run [1] *"
+    folder.mkdir()
+    assert failing(read(folder, candidate=candidate)) == []
+
+
+def test_categories_are_text(tmp_path, candidate):
+    frame = candidate.with_columns(pl.col("origin").cast(pl.Categorical))
+    paired = read(tmp_path, candidate=frame, columns=["origin"])
+    assert failing(paired) == []
+    assert paired.rows["origin"].dtype == pl.String
+
+
 def test_no_rows_fail(tmp_path, candidate):
     assert "has no rows" in only(read(tmp_path, candidate=candidate.head(0)))
 

@@ -257,27 +257,37 @@ def _pick(values: Array, kept: Array | None) -> Array:
 # --- Files -------------------------------------------------------------------------------------
 
 
+# A damaged file can make Polars panic, which is no Exception.
+_UNREADABLE = (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException)
+
+
 def _schema(path: Path, what: str) -> dict[str, pl.DataType]:
+    if not path.is_file():
+        raise Unfit(what, f"{path} is missing.")
     try:
-        return dict(pl.read_parquet_schema(path))
-    except FileNotFoundError:
-        raise Unfit(what, f"{path} is missing.") from None
-    except (OSError, pl.exceptions.PolarsError) as problem:
-        reason = str(problem).partition("\n")[0]
-        raise Unfit(what, f"{path} cannot be read as Parquet: {reason}.") from None
+        with path.open("rb") as file:
+            return dict(pl.read_parquet_schema(file))
+    except _UNREADABLE as problem:
+        raise _unreadable(path, what, problem) from None
 
 
 def _load(path: Path, columns: Sequence[str], what: str) -> pl.DataFrame:
     try:
-        frame = pl.read_parquet(path, columns=list(dict.fromkeys(columns)), hive_partitioning=False)
-    except (OSError, pl.exceptions.PolarsError) as problem:
-        reason = str(problem).partition("\n")[0]
-        raise Unfit(what, f"{path} cannot be read as Parquet: {reason}.") from None
+        frame = pl.read_parquet(
+            path, columns=list(dict.fromkeys(columns)), glob=False, hive_partitioning=False
+        )
+    except _UNREADABLE as problem:
+        raise _unreadable(path, what, problem) from None
     return frame.with_columns(
         pl.col(name).cast(pl.String)
         for name, kind in frame.schema.items()
-        if kind.is_(pl.Categorical) or isinstance(kind, (pl.Categorical, pl.Enum))
+        if isinstance(kind, (pl.Categorical, pl.Enum))
     )
+
+
+def _unreadable(path: Path, what: str, problem: BaseException) -> Unfit:
+    reason = str(problem).partition("\n")[0]
+    return Unfit(what, f"{path} cannot be read as Parquet: {reason}.")
 
 
 def _read_keys(given: SetInput, config: Config, columns: Sequence[str]) -> pl.DataFrame:

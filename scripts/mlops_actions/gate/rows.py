@@ -357,8 +357,11 @@ def _add_slice(
         message = f"No slice of {title} has {least} rows."
         note(f"slices of {title}", "inconclusive", 0, 1, message)
     divided.small += [(part, policy.require) for part in small[:MOST_LISTED]]
-    for part in large:
-        divided.rows += of_part(chosen, one, policy, part)
+    judged = [row for part in large for row in of_part(chosen, one, policy, part)]
+    if large and not judged:
+        message = f"Nothing is asked of the slices of {title}: no metric has a rule for them."
+        note(f"slices of {title}", "inconclusive", 0, 1, message)
+    divided.rows += judged
 
 
 def of_part(
