@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mlops_actions import github
-from mlops_actions.local.wiring import OBSERVER
+from mlops_actions.local.wiring import OBSERVER, OUR_SLUG
 
 _TAIL = 60  # Lines of a failed step that are shown.
 _SECOND = 1e9  # act gives nanoseconds.
@@ -193,7 +193,7 @@ class Log:
         seconds = float(entry.get("executionTime", 0)) / _SECOND
         if len(steps) == 1:
             name = str(entry.get("step", step)).split("\n")[0]
-            name = re.sub(r"@[0-9a-f]{40}$", "", name)
+            name = re.sub(r"@[0-9a-f]{40}$", "", name).removeprefix(f"{OUR_SLUG}/")
         else:
             inner = re.sub(r"^\W*(Success|Failure) - Main ", "", str(entry["msg"]).strip())
             name = re.sub(r" \[[^]]*\]$", "", inner).split("\n")[0]
