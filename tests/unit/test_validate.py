@@ -2,6 +2,8 @@
 
 import datetime
 import json
+import os
+import subprocess
 import sys
 
 import polars as pl
@@ -480,23 +482,20 @@ def test_unseen_categories(make, capsys, word, fails):
 
 def run_here(folder):
     def run(words):
-        import os
-        import subprocess
-
         environment = os.environ | {"PYTHONPATH": ""}
         subprocess.run([sys.executable, *words], cwd=folder, check=True, env=environment)
 
     return run
 
 
-def python_schema(make, text, *args, **options):
+def python_schema(make, text, *args, run=None, **options):
     (make.folder / "pkg").mkdir(exist_ok=True)
     (make.folder / "pkg" / "__init__.py").write_text("")
     (make.folder / "pkg" / "checks.py").write_text(text)
     project = make.project(*args, **options)
     file = project.file
     file.write_text(file.read_text().replace("schema.yaml", "pkg.checks:Flights"))
-    return make.again(config.load(file), run=run_here(make.folder))
+    return make.again(config.load(file), run=run or run_here(make.folder))
 
 
 @pytest.mark.slow
@@ -547,6 +546,42 @@ def test_a_python_schema_that_cannot_be_had(make, text, message):
     assert raised.value.code == 2
 
 
+@pytest.mark.slow
+def test_a_python_schema_of_pandas(make):
+    """In an environment of its own: ours has no pandas."""
+    text = (
+        "import pandera.pandas as pa\n"
+        "Flights = pa.DataFrameSchema({\n"
+        "  'id': pa.Column(int, unique=True),\n"
+        "  'distance': pa.Column(int, [pa.Check.gt(0), pa.Check.lt(1000)], coerce=True),\n"
+        "  'origin': pa.Column(str, pa.Check.isin(['JFK', 'LGA'])),\n"
+        "  'weight': pa.Column(float, pa.Check(lambda s: s.mean() > 9, error='mean above 9')),\n"
+        "  'gone': pa.Column(int),\n}, index=pa.Index(int, pa.Check.lt(30)))\n"
+    )
+    frame = rows().with_columns(pl.col("distance").cast(pl.String))
+    frame[3, "distance"] = "far"
+    frame[5, "distance"] = "-4"
+    frame[6, "origin"] = None
+    frame[7, "origin"] = "EWR"
+
+    def run(words):
+        packages = [f"--with={name}" for name in ("pandas", "pyarrow", "pandera[pandas]")]
+        command = ["uv", "run", "--quiet", "--no-project", "--isolated", *packages, "python"]
+        subprocess.run([*command, *words], cwd=make.folder, check=True)
+
+    failing = python_schema(make, text, frame, run=run)
+    counted = {name: item.get("rows", 0) for name, item in failing.items()}
+    assert counted.pop("schema") == 0
+    assert counted == {
+        "schema:gone:present": 0,
+        "schema:distance:coerce(int64)": 1,
+        "schema:distance:greater_than(0)": 1,
+        "schema:origin:not_nullable": 1,
+        "schema:origin:isin(['JFK', 'LGA'])": 1,
+        "schema:weight:mean above 9": 0,
+    }
+
+
 def test_a_python_schema_needs_the_project_environment(make):
     project = make.project()
     project.file.write_text(project.file.read_text().replace("schema.yaml", "pkg.checks:Flights"))
@@ -572,6 +607,14 @@ def test_exit_codes_and_annotations(make, monkeypatch, capsys):
     (make.folder / "data" / "train.parquet").unlink()
     assert main(call) == 2
     assert "::error file=" in capsys.readouterr().err
+
+
+def test_the_output_folder_never_holds_the_project(make, monkeypatch):
+    project = make.project()
+    monkeypatch.chdir(make.folder)
+    for output in (".", "data", ".."):
+        assert main(["validate", "--config", str(project.file), "--output", output]) == 2
+    assert (make.folder / "data" / "train.parquet").exists()
 
 
 def test_ten_annotations_and_a_count(make, capsys):

@@ -16,7 +16,7 @@ from typing import Any
 from mlops_actions import config as configuration
 from mlops_actions import evidence, github
 from mlops_actions.config import EVALUATION_SETS, EvaluationSet, Project
-from mlops_actions.errors import Failure
+from mlops_actions.errors import ConfigurationError, Failure
 from mlops_actions.project import (
     Environment,
     prepare,
@@ -82,8 +82,7 @@ def run(args: argparse.Namespace) -> int:
 
     project = configuration.load(args.config)
     choose(project)  # A metric that does not exist is said before anything is computed.
-    if args.output.exists():
-        shutil.rmtree(args.output)
+    _clear(project, args.output)
     needs_project = project.config.data.command or _schema(project)[1]
     environment = prepare(project) if needs_project else None
     if environment is not None:
@@ -105,6 +104,18 @@ def run(args: argparse.Namespace) -> int:
     github.set_output("verdict", result.verdict)
     github.set_output("digest", evidence.sha256_file(args.output / "validate.json"))
     return 0 if result.verdict == "passed" else 1
+
+
+def _clear(project: Project, output: Path) -> None:
+    """Take away the folder that an earlier call made; refuse to take away anything else."""
+    if not output.exists():
+        return
+    ours = {"validate.json", "data.json", "profile.json", "evaluation"}
+    if project.folder.resolve().is_relative_to(output.resolve()) or not output.is_dir():
+        raise ConfigurationError(f"The output {output} would replace the project itself.")
+    if any(output.iterdir()) and not ours & {item.name for item in output.iterdir()}:
+        raise ConfigurationError(f"The output {output} holds files that are not results.")
+    shutil.rmtree(output)
 
 
 def _write_no_data(output: Path, failure: Failure) -> None:

@@ -6,7 +6,6 @@ only counts, row numbers and short texts, and of a sensitive column neither valu
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -68,7 +67,7 @@ def checks(
     made = [
         _check(failure, rule, examples.get(number, [])) for number, failure in enumerate(failures)
     ]
-    verdict = "fail" if made else "pass"
+    verdict: evidence.Status = "fail" if made else "pass"
     return [evidence.check("schema", verdict, len(made), "no failing check", reference), *made]
 
 
@@ -103,9 +102,7 @@ def _examples(
     if not path.is_file():
         return {}
     try:
-        rows = json.loads(path.read_text(encoding="utf-8")) if path.suffix == ".json" else None
-        table = pl.DataFrame(rows) if rows is not None else pl.read_parquet(path)
-        found = table.select("failure", "file", "row", "value").to_dicts()
+        found = pl.read_parquet(path).select("failure", "file", "row", "value").to_dicts()
     except (pl.exceptions.PolarsError, OSError, ValueError) as problem:
         raise Failure(f"The schema's failure cases cannot be read: {problem}.") from None
     names = {str(file.resolve()): number for number, file in enumerate(source.files)}

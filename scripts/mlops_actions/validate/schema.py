@@ -15,7 +15,7 @@ import copy
 import datetime
 import difflib
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +96,7 @@ def load(file: Path) -> Any:
 def _build(document: dict[str, Any]) -> Any:
     # Reading a check of a column with a type, Pandera imports pandas, which is not ours to have
     # (0.5 s): it reads the types and the checks apart.
-    from pandera.io import polars_io  # noqa: PLC0415
+    from pandera.io import polars_io
 
     read: Callable[[Any], Any] = polars_io.deserialize_schema
     columns = document.get("columns") or {}
@@ -373,7 +373,7 @@ class Checker:
             kind = f" on the type {frame[column].dtype}" if column else ""
             tally.fail(f"{_asked(check)} cannot be checked{kind}{detail}.", batch)
             return
-        bad = ~passed.fill_null(value=True)
+        bad = ~passed.fill_null(value=bool(check.ignore_na))
         if check.raise_warning:
             self._warned.add(name)
         if len(bad) == batch.frame.height:
