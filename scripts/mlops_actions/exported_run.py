@@ -31,7 +31,7 @@ class _Part(BaseModel):
 
 
 def _number(value: object) -> object:
-    return float(value) if value in ("NaN", "Infinity", "-Infinity") else value  # type: ignore[arg-type]
+    return float(value) if value in ("NaN", "Infinity", "-Infinity") else value
 
 
 class Measurement(_Part):

@@ -206,7 +206,7 @@ def _native(folder: str) -> Any:
 def _features(folder: str, frame: Any, drop: list[str]) -> Any:
     from mlflow.models import Model
 
-    signature = Model.load(folder).get_input_schema()
+    signature = Model.load(folder).get_input_schema()  # type: ignore[no-untyped-call]
     if signature is not None and signature.has_input_names():
         names = signature.input_names()
         required = set(signature.required_input_names())

@@ -34,7 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="File with target, group, weight, time and slice columns, under the names in "
         "mlops.yaml; by default they stand in the predictions.",
     )
-    parser.add_argument("--config", type=Path, required=True, help="The project's mlops.yaml.")
+    parser.add_argument(
+        "--config", type=Path, default=Path("mlops.yaml"), help="The project's mlops.yaml."
+    )
     parser.add_argument("--output", type=Path, required=True, help="Where the evidence goes.")
     parser.add_argument(
         "--set",

@@ -195,7 +195,7 @@ def inputs(loaded: Project, received: Handover, work: Path) -> dict[str, SetInpu
     The champion's predictions are the registry's own while the evaluation set is the same; else
     those that the job ``model`` made with the version that is the baseline now.
     """
-    sets = {}
+    sets: dict[str, SetInput] = {}
     for name in needed_sets(loaded):
         part = received.data["evaluation"][name]
         candidate = received.folder / "predictions" / name / "candidate.parquet"

@@ -65,27 +65,18 @@ def judge_smoke(
             checks.append(evidence.check("smoke.metric", "fail", message=str(problem)))
     if value is not None:
         better = value > settings.floor if greater else value < settings.floor
+        said = f"{settings.metric} is {value:.4g}; smoke.floor is {settings.floor:g}."
         ok = better and math.isfinite(value)
-        message = (
-            None if ok else f"{settings.metric} is {value:.4g}; smoke.floor is {settings.floor:g}."
-        )
-        checks.append(
-            evidence.check("smoke.floor", "pass" if ok else "fail", value, settings.floor, message)
-        )
+        checks.append(_bound("smoke.floor", value, settings.floor, said, ok=ok))
     told = next(item for item in received.trained["checks"] if item["name"] == "base_branch")
     if told["status"] == "pass":
-        ok = loss is not None and loss <= (settings.max_loss or 0.0)
-        message = (
-            None
-            if ok
-            else f"{settings.metric} is {loss if loss is not None else math.nan:.4g} worse than the "
-            f"base branch's on the same sample; smoke.max_loss is {settings.max_loss:g}."
+        worse = math.nan if loss is None else loss
+        said = (
+            f"{settings.metric} is {worse:.4g} worse than the base branch's on the same sample; "
+            f"smoke.max_loss is {settings.max_loss:g}."
         )
-        checks.append(
-            evidence.check(
-                "smoke.max_loss", "pass" if ok else "fail", loss, settings.max_loss, message
-            )
-        )
+        ok = settings.max_loss is not None and worse <= settings.max_loss
+        checks.append(_bound("smoke.max_loss", loss, settings.max_loss, said, ok=ok))
     else:
         checks.append(evidence.check("smoke.max_loss", told["status"], message=told.get("message")))
     verdict = "passed" if all(c["status"] in {"pass", "skipped"} for c in checks) else "failed"
@@ -94,3 +85,10 @@ def judge_smoke(
         "The label full-training asks for the full gate."
     )
     return verdict, checks, {"mode": "smoke", "warnings": [warning]}
+
+
+def _bound(
+    name: str, observed: float | None, required: float | None, said: str, *, ok: bool
+) -> evidence.Check:
+    status: evidence.Status = "pass" if ok else "fail"
+    return evidence.check(name, status, observed, required, None if ok else said)
