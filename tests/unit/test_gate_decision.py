@@ -1,6 +1,9 @@
 """Rules, slices and the verdict; the fail-closed table of docs/gate.md, a row a test."""
 
+import datetime
 import json
+import re
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -9,7 +12,7 @@ from gate_files import HEAD, answers, project, rows, write
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mlops_actions import evidence
+from mlops_actions import config, evidence
 from mlops_actions.config import Slice
 from mlops_actions.errors import ConfigurationError
 from mlops_actions.gate import decision, slices
@@ -286,6 +289,20 @@ def test_few_rows_decide_nothing(tmp_path, good, champion):
     assert judgement.metrics == []
 
 
+def test_no_row_after_the_cut_off_decides_nothing(tmp_path, good, champion):
+    head = HEAD.replace("id: row", "id: row\ntime: at")
+    start = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
+    timed = {
+        name: frame.with_columns(time=pl.lit(start))
+        for name, frame in (("candidate", good), ("champion", champion))
+    }
+    judgement = run(tmp_path, BOTH, head=head, cutoffs=(start,), **timed)
+    assert judgement.verdict == "inconclusive"
+    assert "2000 rows up to the training cut-off were left out" in reason(judgement)
+    earlier = start - datetime.timedelta(seconds=1)
+    assert run(tmp_path, BOTH, head=head, cutoffs=(earlier,), **timed).verdict == "blessed"
+
+
 def test_a_missing_column_is_rejected_by_name(tmp_path, good, champion):
     judgement = run(tmp_path, BOTH, candidate=good.drop("prediction"), champion=champion)
     assert judgement.verdict == "rejected"
@@ -404,6 +421,21 @@ def test_a_slice_the_champion_had_must_be_there(tmp_path, good, champion):
     judgement = run(tmp_path, SLICED, candidate=good, champion=champion, baseline=baseline)
     assert judgement.verdict == "rejected"
     assert "judged on the slice origin=SFO" in reason(judgement)
+
+
+def test_the_next_gate_expects_the_slices_of_this_one(tmp_path, good, champion):
+    gate = f"{BOTH}\nslices: [{{columns: [origin]}}, {{columns: [id], bins: 3}}]"
+    first = run(tmp_path, gate, candidate=good, champion=champion)
+    had = decision.judged_slices(first.predicate(project(gate).config, None))
+    assert had == {"development": ["origin=EWR", "origin=JFK", "origin=LGA"]}
+    baseline = {"version": "1", "slices": had}
+    fewer = {"candidate": good[:1500], "champion": champion[:1500]}
+    assert run(tmp_path, gate, baseline=baseline, **fewer).verdict == "blessed"
+    gone = {name: frame.filter(pl.col("origin") != "LGA") for name, frame in fewer.items()}
+    judgement = run(tmp_path, gate, baseline=baseline, **gone)
+    assert judgement.reasons == [
+        "The champion was judged on the slice origin=LGA, which the set development no longer has."
+    ]
 
 
 def test_slices_that_are_all_too_small_leave_it_open(tmp_path, good, champion):
@@ -528,3 +560,28 @@ def test_numbers_are_the_same_each_time(tmp_path, good, champion):
     first, second = (run(tmp_path, gate, candidate=good, champion=champion) for _ in range(2))
     assert first.metrics == second.metrics
     assert first.slices == second.slices
+
+
+# --- The page ----------------------------------------------------------------------------------
+
+PAGE = Path(__file__).parents[2] / "docs" / "gate.md"
+
+
+def test_every_row_of_the_fail_closed_table_has_its_test():
+    table = PAGE.read_text().partition("## Fail closed")[2].partition("\n## ")[0]
+    rows_ = [line for line in table.splitlines() if line.startswith("| ")][2:]
+    tests = "".join(path.read_text() for path in Path(__file__).parent.glob("test_gate_*.py"))
+    assert len(rows_) > 20
+    for row in rows_:
+        named = re.findall(r"`(test_\w+)`", row)
+        assert named, row
+        assert all(f"def {name}(" in tests for name in named), row
+
+
+def test_the_pages_policy_is_one():
+    example = PAGE.read_text().partition("```yaml\n")[2].partition("```")[0]
+    assert set(config.parse(example, PAGE).config.gate.metrics) == {
+        "roc_auc",
+        "log_loss",
+        "accuracy",
+    }

@@ -113,8 +113,8 @@ def judge(
         project: the configuration in force.
         sets: the files by the name of the evaluation set. On the set ``regression`` every rule is
             a guardrail.
-        baseline: what the champion is (``alias``, ``version``, ``run_id``, and ``slices``, by set
-            the names of the slices its own evidence had, where that is known); ``None`` without.
+        baseline: what the champion is (``alias``, ``version``, ``run_id``, and ``slices``, which
+            is what `judged_slices` gives of its own evidence); ``None`` without one.
         earlier: how many verdicts the release set has given before, where that is counted; the
             level is then corrected for it (see `wear`).
         more: the caller's checks, such as those of `identity`; they count like ours.
@@ -218,6 +218,19 @@ def decide(
         },
         warnings=warnings,
     )
+
+
+def judged_slices(predicate: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Return by set the slices that a gate's evidence judged, for the next gate to expect.
+
+    Not those cut into bins, whose edges move with the rows.
+    """
+    found: dict[str, list[str]] = {}
+    for row in predicate.get("slices", ()):
+        names = found.setdefault(row["set"], [])
+        if row["metric"] is not None and not row.get("cut") and row["slice"] not in names:
+            names.append(row["slice"])
+    return found
 
 
 def verdict_of(checks: Sequence[Check]) -> Verdict:

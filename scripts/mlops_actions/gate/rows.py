@@ -469,6 +469,7 @@ def as_slice(row: Row) -> dict[str, Any]:
     return {
         "set": row.paired.name,
         "slice": part.name,
+        "cut": part.cut,
         "rows": len(part.rows),
         "groups": groups(row.paired, part),
         "metric": row.chosen.name,
@@ -502,6 +503,7 @@ def as_small(one: PairedSet, part: slices.Part, *, required: bool) -> dict[str, 
     return {
         "set": one.name,
         "slice": part.name,
+        "cut": part.cut,
         "rows": len(part.rows),
         "groups": groups(one, part),
         "metric": None,

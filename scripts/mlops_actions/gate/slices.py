@@ -30,12 +30,14 @@ class Part:
         name: such as ``origin=JFK`` or ``origin=JFK, hour=[5, 9)``.
         rows: (m,) their positions in the set, in order.
         values: what the columns hold in these rows.
+        cut: whether a column was cut into bins, so that the name depends on the set.
 
     """
 
     name: str
     rows: Integers
     values: tuple[object, ...]
+    cut: bool
 
 
 def as_slice(columns: list[str], least: int | None = None) -> Slice:
@@ -51,9 +53,10 @@ def divide(rows: pl.DataFrame, policy: Slice, *, sensitive: Collection[str] = ()
     instead of named.
     """
     columns = list(policy.columns)
-    keys, orders = [], []
+    keys, orders, cut = [], [], False
     for column in columns:
         key, order = _key(rows[column], policy.bins)
+        cut |= policy.bins is not None and rows[column].dtype.is_numeric() != key.dtype.is_numeric()
         keys.append(key.alias(column))
         orders.append(order)
     frame = pl.DataFrame(keys).with_row_index("position")
@@ -66,7 +69,12 @@ def divide(rows: pl.DataFrame, policy: Slice, *, sensitive: Collection[str] = ()
             f"{column}=#{place + 1}" if column in sensitive else f"{column}={_text(value)}"
             for column, value, place in zip(columns, values, places, strict=True)
         )
-        part = Part(name=name, rows=np.asarray(positions, dtype=np.int64), values=tuple(values))
+        part = Part(
+            name=name,
+            rows=np.asarray(positions, dtype=np.int64),
+            values=tuple(values),
+            cut=cut,
+        )
         parts.append((places, part))
     return [part for _, part in sorted(parts, key=lambda item: item[0])]
 
