@@ -219,7 +219,13 @@ def slices(change: float, bad: tuple[str, ...] = ()) -> tuple[list[Document], li
         moved = change + 0.004 * math.sin(place * 2.1) - (0.041 if name in bad else 0)
         row = metric("roc_auc", True, 0.72 + 0.01 * math.cos(place), 0.02, moved, 0.011,
                      "fail" if name in bad else "pass", "not worse by more than 0.01")  # fmt: skip
-        row |= {"slice": name, "rows": 9_000 // (1 + place // 3), "groups": 31, "required": False}
+        row |= {
+            "slice": name,
+            "detectable_loss": 0.0213,
+            "rows": 9_000 // (1 + place // 3),
+            "groups": 31,
+            "required": False,
+        }
         rows.append(row)
         checks.append(rule(row, "non_inferiority_margin", row["status"], -0.01))
     small: Document = {
@@ -401,11 +407,43 @@ def hostile() -> Documents:
 
 
 def curves() -> Documents:
+    """Everything else that the gate writes: fairness, self-test, calibration, an anchor."""
     documents = blessed()
+    row = metric(
+        "roc_auc", True, 0.75, 0.009, -0.001, 0.003, "pass", "not worse by more than 0.005"
+    )
+    documents["gate.json"]["predicate"]["metrics"].append(row | {"against": "anchor"})
+    documents["gate.json"]["predicate"]["checks"].append(
+        rule(row, "non_inferiority_margin", "pass", -0.005) | {"rule": "anchor"}
+    )
+    documents["gate.json"]["predicate"] |= {
+        "fairness": [
+            {
+                "set": "development",
+                "columns": "origin",
+                "rule": "demographic_parity_ratio",
+                "kind": "ratio",
+                "candidate": interval(0.88, 0.04),
+                "champion": interval(0.9, 0.04),
+                "groups": [
+                    {"name": f"origin={name}", "rows": 9000, "selection_rate": 0.2 + share}
+                    for name, share in zip(PLACES, (0, 0.01, 0.03), strict=True)
+                ],
+                "small": [],
+                "requirement": "at least 0.8",
+                "status": "pass",
+            },
+        ],
+        "self_test": [
+            {"name": "permuted labels", "kind": "nonsense", "noticed": True},
+            {"name": "a constant", "kind": "nonsense", "noticed": True},
+            {"name": "probabilities squeezed to one half", "kind": "damage", "noticed": False},
+        ],
+    }
     shares = [place / 10 for place in range(11)]
     documents["gate.json"]["predicate"] |= {
         "calibration": [
-            {"set": "development", "model": model, "bins": [
+            {"set": "development", "model": model, "expected_calibration_error": 0.021, "bins": [
                 {"predicted": x, "observed": x ** power, "low": max(0, x ** power - 0.04),
                  "high": min(1, x ** power + 0.04)} for x in shares]}
             for model, power in (("champion", 1.3), ("candidate", 1.1))

@@ -83,7 +83,9 @@ def _svg(figure: Figure, name: str) -> str:
         figure.savefig(buffer, format="svg", transparent=True, metadata=metadata)
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
-    text = re.sub(r'<svg [^>]*?viewBox="([^"]*)"[^>]*>', r'<svg viewBox="\1">', text, count=1)
+    wide = round(100 * figure.get_figwidth() / _WIDTH)
+    head = rf'<svg viewBox="\1" style="width: {wide}%">'
+    text = re.sub(r'<svg [^>]*?viewBox="([^"]*)"[^>]*>', head, text, count=1)
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     for attribute in (' id="', ' xlink:href="#', "url(#"):
         text = text.replace(attribute, f"{attribute}{name}-")
@@ -130,15 +132,15 @@ def _vertical(axes: Axes, limit: float | None, text: str) -> None:
 
 def _metrics(findings: Findings) -> Plot | None:
     """Intervals of both models on the left, of their difference on the right, a row a metric."""
-    rows = [one for one in findings.metrics if _good(one.candidate)][:12]
+    rows = [one for one in findings.metrics if _good(one.candidate) and not one.anchored][:12]
     if not rows:
         return None
     compared = any(_good(one.difference) for one in rows)
-    figure = Figure(figsize=(_WIDTH, 0.35 + 1.3 * len(rows)), layout="constrained")
+    figure = Figure(figsize=(_WIDTH, 0.35 + 1.35 * len(rows)), layout="constrained")
     grid = figure.subplots(len(rows), 2 if compared else 1, squeeze=False)
     for axes, one in zip(grid, rows, strict=True):
         left = axes[0]
-        left.set_title(f"{one.metric} on {one.set}", pad=10)
+        left.set_title(f"{_cut(one.metric, 24)} on {one.set}", pad=15)
         _bar(left, 0, one.candidate, CANDIDATE, wide=True)
         _bar(left, 1, one.champion, CHAMPION, wide=True)
         both = one.champion is not None
@@ -154,7 +156,7 @@ def _metrics(findings: Findings) -> Plot | None:
         if not _good(one.difference):
             right.set_axis_off()
             continue
-        right.set_title("candidate minus champion", pad=10)
+        right.set_title("candidate minus champion", pad=15)
         right.axvline(0, color=_FAINT, linewidth=1)
         _bar(right, 0, one.difference, _STATUS.get(one.status, CANDIDATE), wide=True)
         _vertical(right, one.difference_limit, "limit")
@@ -162,12 +164,13 @@ def _metrics(findings: Findings) -> Plot | None:
         right.spines["left"].set_visible(False)
         right.set_ylim(-1, 1)
         right.margins(x=0.12)
-        right.locator_params(axis="x", nbins=6)
+        right.locator_params(axis="x", nbins=4)
     names = ", ".join(one.metric for one in rows)
     return Plot(
         svg=_svg(figure, "metrics"),
-        caption="Estimates and intervals of candidate (blue) and champion (grey)"
-        + (", and of their difference; red: what is required." if compared else "."),
+        caption="Estimates and intervals of candidate (blue)"
+        + (" and champion (grey), and of their difference" if compared else "")
+        + "; red: what is required.",
         description=f"Intervals of {names}. The numbers are in the table of metrics.",
     )
 
@@ -286,7 +289,7 @@ def _columns(findings: Findings) -> Plot | None:
     return Plot(
         svg=_svg(figure, "columns"),
         caption="Columns of the training data (blue)"
-        + (", and of the baseline's (outline)" if before else "")
+        + (", and of the baseline's (outline; Δ is the distance)" if before else "")
         + ", as shares of rows; the outermost bars of a number are open."
         + more,
         description="Distributions of " + ", ".join(column.name for column in columns) + ".",

@@ -34,6 +34,7 @@ _LONGEST_TEXT = 400
 _MOST = 2_000  # Items of one list.
 _MOST_EXAMPLES = 10
 _MOST_COLUMNS = 12  # Of one example row.
+_DRAWABLE = 1e15  # A larger number has no place on an axis.
 _SPACE = re.compile(r"\s+")
 # Controls, and what would turn the direction of the text around it.
 _UNPRINTABLE = re.compile(
@@ -171,6 +172,7 @@ class Check:
     rule: str | None  # The gate's rule, such as non_inferiority_margin, and what it looked at:
     metric: str | None
     slice: str | None
+    guardrail: bool
     value: Interval | None
     bound: float | None
     columns: tuple[str, ...]
@@ -197,11 +199,28 @@ class Comparison:
     status: str
     method: str | None
     reason: str | None  # Why there is no number.
+    anchored: bool  # Compared with the best earlier model instead of the champion.
+    detectable_loss: float | None  # The smallest loss that would have been noticed.
 
     @property
     def decides(self) -> bool:
         """Whether it was judged at all."""
         return self.status != "skipped"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Gap:
+    """A rule of fairness, with its groups as texts: name, rows, the metrics' values."""
+
+    set: str
+    columns: str
+    rule: str
+    candidate: Interval | None
+    champion: Interval | None
+    requirement: str | None
+    status: str
+    metrics: tuple[str, ...]
+    groups: tuple[tuple[str, ...], ...]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -287,6 +306,10 @@ class Findings:
     checks: tuple[Check, ...]
     metrics: tuple[Comparison, ...]
     slices: tuple[Comparison, ...]
+    fairness: tuple[Gap, ...]
+    mutants: tuple[tuple[str, bool], ...]  # Known-bad candidates, and whether each was noticed.
+    calibration: tuple[tuple[str, str, float], ...]  # Set, model, expected calibration error.
+    override: bool
     training: Training | None
     sets: tuple[EvaluationSet, ...]
     shared_evaluation: bool
@@ -312,6 +335,13 @@ class Findings:
     def blamed(self) -> str | None:
         """The stage before the gate that did not go well, if there is one."""
         return next((s for s, verdict in self.stages if s != "gate" and verdict not in GOOD), None)
+
+    def row(self, check: Check) -> Comparison | None:
+        """The row of slices that a check is about."""
+        if check.slice is None:
+            return None
+        key = (check.set, check.metric, check.slice)
+        return next((one for one in self.slices if (one.set, one.metric, one.slice) == key), None)
 
     def direction(self, check: Check) -> bool | None:
         """Whether more of a check's metric is better."""
@@ -416,6 +446,18 @@ def gather(
         checks=tuple(checks),
         metrics=_ranked(_comparison(item, ruled) for item in objects(gate.get("metrics"))),
         slices=_ranked(_comparison(item, ruled) for item in objects(gate.get("slices"))),
+        fairness=tuple(_gap(item) for item in objects(gate.get("fairness"))),
+        mutants=tuple(
+            (name, item.get("noticed") is True)
+            for item in objects(gate.get("self_test"))
+            if (name := text(item.get("name")))
+        ),
+        calibration=tuple(
+            (text(item.get("set")) or NOTHING, text(item.get("model")) or NOTHING, error)
+            for item in objects(gate.get("calibration"))
+            if (error := number(item.get("expected_calibration_error"))) is not None
+        ),
+        override=bool(mapping(gate.get("override"))),
         training=_training(data),
         sets=sets,
         shared_evaluation=shared,
@@ -434,7 +476,7 @@ def gather(
             for key, value in policy.items()
             if text(value) is not None
         ),
-        evidence=_evidence(documents),
+        evidence=_evidence(documents, sets),
         columns=_columns(
             found.get("profile", {}),
             found.get(BASELINE_PROFILE, {}),
@@ -480,6 +522,7 @@ def _check(item: Mapping[str, Any], stage: str, hidden: frozenset[str]) -> Check
         rule=text(item.get("rule")),
         metric=text(item.get("metric")),
         slice=text(item.get("slice")),
+        guardrail=item.get("guardrail") is True,
         value=Interval.of(interval) if "rule" in item else None,
         bound=number(item.get("required")),
         columns=tuple(line(column, 60) for column in columns),
@@ -512,7 +555,8 @@ def _comparison(item: Mapping[str, Any], checks: Collection[Check]) -> Compariso
         if (check.set, check.metric, check.slice)
         == (text(item.get("set")), text(item.get("metric")), text(item.get("slice")))
     }
-    margin = own.get("non_inferiority_margin")
+    anchored = item.get("against") == "anchor"
+    margin = own.get("anchor" if anchored else "non_inferiority_margin")
     status = text(item.get("status"))
     better = item.get("greater_is_better")
     return Comparison(
@@ -527,16 +571,52 @@ def _comparison(item: Mapping[str, Any], checks: Collection[Check]) -> Compariso
         difference=Interval.of(item.get("difference")),
         requirement=text(item.get("requirement")),
         required=item.get("required") is True,
-        value_limit=own.get("threshold"),
-        difference_limit=own.get("min_absolute_change") if margin is None else margin,
+        value_limit=None if anchored else own.get("threshold"),
+        difference_limit=own.get("min_absolute_change")
+        if margin is None and not anchored
+        else margin,
         status=status if status in STATUSES else "inconclusive",
         method=text(item.get("method")),
         reason=text(item.get("reason")),
+        anchored=anchored,
+        detectable_loss=number(item.get("detectable_loss")),
     )
 
 
 def _ranked(comparisons: Iterator[Comparison]) -> tuple[Comparison, ...]:
     return tuple(sorted(comparisons, key=lambda one: STATUSES.index(one.status)))
+
+
+def _gap(item: Mapping[str, Any]) -> Gap:
+    groups = list(objects(item.get("groups")))
+    metrics = list(dict.fromkeys(key for one in groups for key in one if key not in _GROUP))[:6]
+    status = text(item.get("status"))
+
+    def value(one: Mapping[str, Any], key: str) -> str:
+        found = number(one.get(key))
+        return NOTHING if found is None else plain_number(found, 3)
+
+    return Gap(
+        set=text(item.get("set")) or NOTHING,
+        columns=text(item.get("columns")) or NOTHING,
+        rule=text(item.get("rule")) or NOTHING,
+        candidate=Interval.of(item.get("candidate")),
+        champion=Interval.of(item.get("champion")),
+        requirement=text(item.get("requirement")),
+        status=status if status in STATUSES else "inconclusive",
+        metrics=tuple(line(key, 60) for key in metrics),
+        groups=tuple(
+            (
+                text(one.get("name")) or NOTHING,
+                _shown(one.get("rows")) or NOTHING,
+                *(value(one, key) for key in metrics),
+            )
+            for one in groups
+        ),
+    )
+
+
+_GROUP = frozenset(("name", "rows"))
 
 
 def _baseline(value: object) -> str | None:
@@ -636,6 +716,8 @@ def _facts(
     train: Mapping[str, Any], statement: Mapping[str, Any], data: Mapping[str, Any]
 ) -> tuple[Fact, ...]:
     facts: list[Fact] = []
+    if not train:
+        return ()
 
     def add(name: str, value: object, *, code: bool = False) -> None:
         shown = text(value)
@@ -662,8 +744,12 @@ def _facts(
     return tuple(facts)
 
 
-def _evidence(documents: Documents) -> tuple[Fact, ...]:
-    facts = []
+def _evidence(documents: Documents, sets: tuple[EvaluationSet, ...]) -> tuple[Fact, ...]:
+    facts = [
+        Fact(name=f"evaluation set {one.name}", value=one.digest, code=True)
+        for one in sets
+        if one.digest
+    ]
     for name in STAGES:
         for item in objects(predicate(mapping(documents.get(name))).get("previous")):
             digest = text(mapping(item.get("digest")).get("sha256"))
@@ -707,12 +793,12 @@ def _histogram(column: Mapping[str, Any]) -> tuple[tuple[float, ...], tuple[floa
     found = mapping(column.get("histogram"))
     edges = [value for item in items(found.get("edges")) if (value := number(item)) is not None]
     counts = [number(item) for item in (*items(found.get("counts")), found.get("above"))]
-    sizes = [value for value in counts if value is not None and math.isfinite(value)]
+    sizes = [value for value in counts if value is not None]
     if (
         not edges
         or len(sizes) != len(edges) + 1
         or len(counts) != len(sizes)
-        or not all(math.isfinite(edge) for edge in edges)
+        or not all(abs(value) < _DRAWABLE for value in (*edges, *sizes))
         or any(b <= a for a, b in itertools.pairwise(edges))
     ):
         return (), ()
@@ -724,7 +810,7 @@ def _categories(column: Mapping[str, Any]) -> dict[str, float]:
     result = {}
     for item in objects(column.get("categories")):
         size, label = number(item.get("count")), text(item.get("value"))
-        if size is not None and math.isfinite(size):
+        if size is not None and 0 <= size < _DRAWABLE:
             result["(empty)" if label is None else label] = size
     return result
 
@@ -828,4 +914,10 @@ def _curves(gate: Mapping[str, Any]) -> tuple[Curve, ...]:
                 diagonal=name.upper().startswith("ROC"),
             )
         )
-    return tuple(curve for curve in result if curve.x and len(curve.x) == len(curve.y))[:20]
+    return tuple(
+        curve
+        for curve in result
+        if curve.x
+        and len(curve.x) == len(curve.y)
+        and all(abs(value) < _DRAWABLE for value in (*curve.x, *curve.y) if not math.isnan(value))
+    )[:20]

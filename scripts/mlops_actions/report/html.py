@@ -29,7 +29,7 @@ def render(findings: Findings, **context: object) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["count"] = markdown.count
+    environment.filters |= {"count": markdown.count, "plural": markdown.plural}
     return environment.get_template("report.html.jinja").render(
         markdown.sections(findings),
         plots=charts.draw(findings),

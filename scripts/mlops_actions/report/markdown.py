@@ -39,7 +39,7 @@ _EDGE = re.compile(
     r"^(?:#(?=#*(?:\s|$))|[+-](?=\s|$)|[=-](?=[=-]*$)|\d+(?=[.)](?:\s|$)))|^_|_$|(?<=\W)_|_(?=\W)"
 )
 # A chart's labels are quoted; what could end the quotes, or is a code of Mermaid's, goes.
-_UNQUOTABLE = re.compile(r"[^\w .,=+\-/()<>≤≥%]")
+_UNQUOTABLE = re.compile(r"[^\w .,=+\-/()%]")
 
 
 def escape(value: object) -> Markup:
@@ -123,20 +123,23 @@ def metric_chart(one: Comparison, baseline: str | None) -> Markup | None:
     if not all(abs(value) < 1e12 for value in (low, high)):  # noqa: PLR2004 - no such scale.
         return None
     names = ", ".join(f'"{label(name)}"' for name, _ in kept)
+    tops, ends = [value.high for _, value in kept], [value.low for _, value in kept]
+    if drawn and len(kept) == 1:  # A line needs a second place to go to.
+        names, tops, ends = f'"threshold", {names}', [limit, *tops], [limit, *ends]
     lines = [
         f"x-axis [{names}]",
-        f'y-axis "{label(one.metric)}" {low:.6g} --> {high:.6g}',
-        f"bar [{_plain([value.high for _, value in kept])}]",
-        f"bar [{_plain([value.low for _, value in kept])}]",
+        f"y-axis {low:.6g} --> {high:.6g}",
+        f"bar [{_plain(tops)}]",
+        f"bar [{_plain(ends)}]",
     ]
     if drawn:
-        lines.append(f"line [{_plain([limit] * len(kept))}]")
+        lines.append(f"line [{_plain([limit] * len(tops))}]")
     return _mermaid(
         f"{one.metric} on {one.set}" + (", and its threshold" if drawn else ""),
         lines,
         kind="xychart-beta horizontal",
         colours="#9ecbff, #1f6feb, #cf222e",
-        height=110 + 70 * len(kept),
+        height=90 + 60 * len(tops),
     )
 
 
@@ -160,7 +163,7 @@ def slice_chart(slices: Sequence[Comparison]) -> Markup | None:
     names = ", ".join(f'"{label(one.slice or "")}"' for one, _ in kept)
     lines = [
         f"x-axis [{names}]",
-        f'y-axis "candidate minus champion" {low:.6g} --> {high:.6g}',
+        f"y-axis {low:.6g} --> {high:.6g}",
         f"line [{_plain([value.low for _, value in kept])}]",
         f"line [{_plain([value.estimate for _, value in kept])}]",
         f"line [{_plain([value.high for _, value in kept])}]",
@@ -168,11 +171,11 @@ def slice_chart(slices: Sequence[Comparison]) -> Markup | None:
     if limit is not None and math.isfinite(limit):
         lines.append(f"line [{_plain([limit] * len(kept))}]")
     return _mermaid(
-        f"{kept[0][0].metric} by slice, worst first",
+        f"{kept[0][0].metric} by slice, candidate minus champion",
         lines,
-        kind="xychart-beta",
+        kind="xychart-beta horizontal",
         colours="#8b949e, #1f6feb, #8b949e, #cf222e",
-        height=300,
+        height=100 + 28 * len(kept),
     )
 
 
@@ -186,7 +189,7 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"code": code, "short": _short, "count": count}
+    environment.filters |= {"code": code, "short": _short, "count": count, "plural": plural}
     return environment
 
 
@@ -206,16 +209,23 @@ def count(value: int | None) -> str:
     return NOTHING if value is None else f"{value:,}"
 
 
+def plural(things: Sequence[object], one: str) -> str:
+    """Count things in words: ``1 check``, ``12 checks``."""
+    return f"{len(things):,} {one}{'' if len(things) == 1 else 's'}"
+
+
 def sections(findings: Findings) -> dict[str, Any]:
     """Give what both templates need, in the order it is read."""
     # Rows of slices: one for each metric. What is not good is never folded.
     return {
         "findings": findings,
-        "headline": words.verdict_line(findings),
+        "verdict_line": words.verdict_line(findings),
+        "headline": words.headline(findings),
         "reasons": words.reasons(findings),
         "signs": SIGNS,
         "number": plain_number,
         "direction": words.direction,
+        "noticed": words.noticed,
         "bad_slices": [s for s in findings.slices if s.status in {"fail", "inconclusive"}],
         "good_slices": [s for s in findings.slices if s.status == "pass"],
         "small_slices": [s for s in findings.slices if s.status == "skipped"],
@@ -233,7 +243,7 @@ def _of_data(findings: Findings, statuses: set[str]) -> list[Check]:
 def render(findings: Findings, **context: object) -> str:
     """Write the report; ``context`` has ``run_url``, ``restricted`` and ``pull_request``."""
     charts: list[Markup] = []
-    for one in findings.metrics:
+    for one in (row for row in findings.metrics if not row.anchored):
         chart = metric_chart(one, findings.baseline) if len(charts) < _MOST_CHARTS else None
         if chart:
             charts.append(chart)

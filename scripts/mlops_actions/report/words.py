@@ -16,7 +16,7 @@ from mlops_actions.report.findings import (
 
 _SIGNS = {"unchanged": "✅", "passed": "✅", "blessed": "✅", "inconclusive": "⚠️"}
 _MOST_REASONS = 10
-_MOST_NAMED = 4
+_MOST_NAMED = 6
 _AT = {"validate": "data validation", "train": "training", "score": "scoring"}
 # Stages before the gate whose failure is the real reason behind the gate's verdict.
 _BEFORE = ("validate", "train", "score")
@@ -24,20 +24,27 @@ _BEFORE = ("validate", "train", "score")
 
 def verdict_line(findings: Findings) -> str:
     """Say the verdict in one line of plain text: ``❌ flights: rejected``."""
+    odd = findings.mode != "enabled" or findings.override
+    sign = "⚠️" if odd else _SIGNS.get(findings.verdict, "❌")
+    return f"{sign} {headline(findings)}"
+
+
+def headline(findings: Findings) -> str:
+    """Say the verdict without its sign."""
     good = findings.verdict in GOOD
-    sign = _SIGNS.get(findings.verdict, "❌")
     note = ""
     if findings.mode != "enabled":
         dry = findings.mode == "dry_run"
         note = " (dry run: stops nothing)" if dry else " (the gate is switched off: stops nothing)"
-        sign = "⚠️"
+    elif findings.override:
+        note = " (overruled)"
     elif good and findings.bootstrap:
-        note = " (first model: there was nothing to compare with)"
+        note = " (first model)"
     elif findings.smoke:
         note = " (smoke run)"
     elif not good and findings.blamed:
         note = f" ({_AT[findings.blamed]})"
-    return f"{sign} {findings.model}: {findings.verdict}{note}"
+    return f"{findings.model}: {findings.verdict}{note}"
 
 
 def reasons(findings: Findings) -> list[str]:
@@ -49,9 +56,12 @@ def reasons(findings: Findings) -> list[str]:
         elif not result:
             result.append(f"The run ended after {findings.stages[-1][0]}: the gate left no result.")
         return result
-    if findings.verdict in GOOD:
+    if findings.verdict in GOOD and not findings.override:
         return [*_good(findings), *findings.problems]
     result = [sentence(check, findings) for check in _decisive(findings)]
+    if findings.override:
+        said = [check.message for check in findings.of_stage("gate") if check.name == "override"]
+        result = [*(message for message in said if message), *result]
     result = list(dict.fromkeys(result)) or [f"The stage {findings.stage} gave no reason."]
     if len(result) > _MOST_REASONS:
         left = len(result) - _MOST_REASONS + 1
@@ -91,7 +101,8 @@ def _good(findings: Findings) -> list[str]:
     ]
     result = shown[:_MOST_NAMED]
     if len(shown) > len(result):
-        result.append(f"And {len(shown) - len(result)} more requirements hold.")
+        left = len(shown) - len(result)
+        result.append(f"{left} more requirement{' holds' if left == 1 else 's hold'}.")
     judged = [one for one in findings.slices if one.decides]
     if judged:
         names = len({one.slice for one in judged})
@@ -106,7 +117,13 @@ def sentence(check: Check, findings: Findings) -> str:
     The gate's rules are put in these words; elsewhere a check's own message stands.
     """
     greater = findings.direction(check)
-    if check.rule not in _RULES or check.value is None or check.bound is None or greater is None:
+    row = findings.row(check)
+    value = check.value
+    if row and check.rule in {"non_inferiority_margin", "min_absolute_change"}:
+        value = row.difference or value  # Of a slice, with bounds that hold for all together.
+    # A guardrail that is open has its own reason: too large a loss would go unnoticed.
+    told = check.guardrail and check.status == "inconclusive" and check.message
+    if told or check.rule not in _RULES or not value or check.bound is None or greater is None:
         if check.message:
             return check.message
         if check.observed is None and check.required is None:
@@ -120,17 +137,21 @@ def sentence(check: Check, findings: Findings) -> str:
     if len(findings.sets) > 1:
         what += f" ({check.set})"
     tail = _RULES[check.rule].format(bound=_bound(check), side="at least" if greater else "at most")
-    open_ended = check.status == "inconclusive" and check.value.finite
+    open_ended = check.status == "inconclusive" and value.finite
     tail += "; the interval leaves that open." if open_ended else "."
     if check.rule == "threshold":
-        return f"{what} is {_range(check.value)}; {tail}"
-    change = _change(check.value, greater=greater, relative=check.rule == "min_relative_change")
-    return f"{what} is {change} {findings.baseline or 'the champion'}; {tail}"
+        return f"{what} is {_range(value)}; {tail}"
+    change = _change(value, greater=greater, relative=check.rule == "min_relative_change")
+    other = findings.baseline or "the champion"
+    if check.rule == "anchor":
+        other = "the best earlier model (the anchor)"
+    return f"{what} is {change} {other}; {tail}"
 
 
 _RULES = {
     "threshold": "{side} {bound} is required",
     "non_inferiority_margin": "at most {bound} worse is allowed",
+    "anchor": "at most {bound} worse is allowed",
     "min_absolute_change": "more than {bound} better is required",
     "min_relative_change": "more than {bound} better is required",
     "max_absolute_change": "more than {bound} better is suspicious, as a leak would be",
@@ -178,3 +199,9 @@ def direction(one: Comparison) -> str:
     if one.greater_is_better is None:
         return NOTHING
     return "higher is better" if one.greater_is_better else "lower is better"
+
+
+def noticed(one: Comparison) -> str:
+    """Say from which size on a loss would have been noticed, with 80 % power."""
+    loss = one.detectable_loss
+    return NOTHING if loss is None else f"from {plain_number(loss, 3)}"
