@@ -78,7 +78,8 @@ def judge_smoke(
         ok = settings.max_loss is not None and worse <= settings.max_loss
         checks.append(_bound("smoke.max_loss", loss, settings.max_loss, said, ok=ok))
     else:
-        checks.append(evidence.check("smoke.max_loss", told["status"], message=told.get("message")))
+        why = told.get("message")
+        checks.append(evidence.check("smoke.max_loss", told["status"], message=why))
     verdict = "passed" if all(c["status"] in {"pass", "skipped"} for c in checks) else "failed"
     warning = (
         f"A smoke run on a {settings.sample:.0%} sample: it looks for breakage and blesses nothing. "
