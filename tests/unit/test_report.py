@@ -504,3 +504,12 @@ def test_a_report_of_thousands_of_slices_stays_a_comment() -> None:
     text = in_markdown(documents)
     assert len(text) < 65_000
     assert "more in the full report" in text
+
+
+def test_a_fence_is_never_cut() -> None:
+    fence = "```mermaid\n#### no heading\n" + "x\n" * 100 + "```\n"
+    text = f"### verdict\n- why\n\n#### One\n\n{fence}\n#### Two\n\nend\n"
+    cut = report.comment(text, limit=150)
+    assert "no heading" not in cut
+    assert "#### Two" in cut
+    assert "Left out for length: One." in cut
