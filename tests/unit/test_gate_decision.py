@@ -17,6 +17,7 @@ from mlops_actions.config import Slice
 from mlops_actions.errors import ConfigurationError
 from mlops_actions.gate import decision, slices
 from mlops_actions.gate.decision import SetInput, judge
+from mlops_actions.gate.rows import Guardrail, settle
 
 NOT_WORSE = "metrics: {roc_auc: {non_inferiority_margin: 0.05}}"
 BOTH = "metrics: {roc_auc: {threshold: 0.7, non_inferiority_margin: 0.05}}"
@@ -510,6 +511,16 @@ def test_a_sensitive_value_is_not_printed(tmp_path, good, champion):
     head = HEAD.replace("id: row", "id: row\nsensitive: [origin]")
     judgement = run(tmp_path, SLICED, head=head, candidate=good, champion=champion)
     assert [row["slice"] for row in judgement.slices] == ["origin=#1", "origin=#2", "origin=#3"]
+
+
+def test_guardrails_are_corrected_together():
+    settled = []
+
+    def guardrail(p_value):
+        return Guardrail(p_value, lambda *answer: settled.append((p_value, *answer)))
+
+    settle([guardrail(0.03), guardrail(0.02), guardrail(0.9)], alpha=0.05)
+    assert settled == [(0.03, 0.06, 0.05, 3), (0.02, 0.06, 0.05, 3), (0.9, 0.9, 0.05, 3)]
 
 
 def test_on_the_frozen_set_every_rule_is_a_guardrail(tmp_path, good, champion, bad):

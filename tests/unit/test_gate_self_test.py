@@ -165,6 +165,33 @@ def test_permuting_keeps_answers_together_and_others_where_they_are(places, seed
     assert np.array_equal(made.target, SCORED.target)
 
 
+@pytest.mark.parametrize("grouped", [False, True])
+def test_a_large_set_is_judged_by_a_sample_and_only_then_in_whole(tmp_path, grouped, monkeypatch):
+    monkeypatch.setattr(self_test, "MOST_ROWS", 300)
+    monkeypatch.setattr(self_test, "FEWEST_GROUPS", 10)
+    keys = rows(3000).with_columns(group=pl.col("id") % 60)
+    frames = {"candidate": answers(keys, seed=1), "champion": answers(keys, seed=2)}
+    head = HEAD.replace("id: row", "id: row\ngroup: day") if grouped else HEAD
+    gate = f"""
+{SAFE.replace("0.05", "0.12")}
+slices: [{{columns: [origin]}}]
+fairness: [{{columns: [origin], demographic_parity_ratio: {{min: 0.5}}}}]
+"""
+    sizes = []
+    measure = self_test.rows.measure
+
+    def watch(found, terms):
+        sizes.extend(len(row.paired) for row in found)
+        measure(found, terms)
+
+    monkeypatch.setattr(self_test.rows, "measure", watch)
+    judgement = run(tmp_path, gate, frames, head=head)
+    assert judgement.verdict == "blessed"
+    assert max(sizes) == 3000  # The verdict's own rows.
+    assert min(sizes) < 700
+    assert all(item["noticed"] for item in judgement.self_test if item["kind"] != "damage")
+
+
 def test_mutants_are_valid_answers():
     everyone = np.arange(6)
     for made in (

@@ -112,6 +112,11 @@ class Row:
         return next((status for status in order if status in statuses), "skipped")
 
     @property
+    def shows_something(self) -> bool:
+        """Whether one of its requirements was shown."""
+        return any(item["status"] == "pass" and "guardrail" not in item for item in self.checks)
+
+    @property
     def requirement(self) -> str:
         """What is asked, in words."""
         return "; ".join(asked.text for asked in (*self.required, *self.guarded))

@@ -34,10 +34,12 @@ if TYPE_CHECKING:
     Rows = NDArray[np.int64]
 
 MOST_ROWS = 20_000
-"""Rows of a set that mutants are judged on. Fewer rows show less: that a mutant is blessed on them
-is no artefact of the sample, while a rule's own mutant is large enough to be seen."""
+"""Rows that mutants are judged on at first. Fewer rows show less, so what would count against the
+policy is judged again on all rows."""
 
-FEWEST_GROUPS = 30
+FEWEST_GROUPS = 100
+"""Groups of rows that are kept at least: a few would leave nothing to compare."""
+
 DRAWS = 1_000
 
 Kind = Literal["nonsense", "rule", "damage"]
@@ -50,15 +52,31 @@ class Mutant:
     Attributes:
         name: what was done to the answers.
         kind: what it means when it is not noticed.
-        make: makes its answers from the candidate's.
+        make: makes its answers from the candidate's on a set.
         noticed: whether the rules that count notice a set with these answers.
+        within: the only rows (positions) that it is made of and judged on, or ``None`` for all.
 
     """
 
     name: str
     kind: Kind
-    make: Callable[[Scored], Scored]
+    make: Callable[[Scored, PairedSet], Scored]
     noticed: Callable[[PairedSet], bool]
+    within: Rows | None = None
+
+    def is_noticed(self, one: PairedSet, seed: int) -> bool:
+        """Whether it is noticed on this set."""
+        scope = one if self.within is None else _restrict(one, self.within)
+        few = _sample(scope, seed)
+        if self._try(few):
+            return True
+        # A warning about some damage is not worth another pass over millions of rows.
+        return few is not scope and self.kind != "damage" and self._try(scope)
+
+    def _try(self, one: PairedSet) -> bool:
+        if one.candidate is None:
+            return False
+        return self.noticed(dataclasses.replace(one, candidate=self.make(one.candidate, one)))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -90,7 +108,7 @@ def run(policy: Policy, paired: Sequence[PairedSet], terms: Terms, *, guardrails
     deciding = [one for one in paired if one.name != REGRESSION and one.candidate is not None]
     if not deciding:
         return Tested(checks=[], unnoticed=[], mutants=[])
-    one = _sample(deciding[0], terms.seed)
+    one = deciding[0]
     bench = _Bench(
         policy=policy,
         terms=dataclasses.replace(terms, resamples=min(terms.resamples, DRAWS)),
@@ -100,9 +118,7 @@ def run(policy: Policy, paired: Sequence[PairedSet], terms: Terms, *, guardrails
     unnoticed: list[str] = []
     listed: list[dict[str, Any]] = []
     for mutant in mutants(bench, one):
-        found = one.candidate is not None and mutant.noticed(
-            dataclasses.replace(one, candidate=mutant.make(one.candidate))
-        )
+        found = mutant.is_noticed(one, terms.seed)
         listed.append({"name": mutant.name, "kind": mutant.kind, "noticed": found})
         if found:
             continue
@@ -147,9 +163,7 @@ class _Bench:
     def by_whole(self, one: PairedSet) -> bool:
         """Whether a rule on the whole set notices."""
         found = rows.whole(self.chosen, one, frozen=False)
-        return self._by_rows(found) or not any(
-            item["status"] == "pass" for row in found for item in row.checks
-        )
+        return self._by_rows(found) or not any(row.shows_something for row in found)
 
     def by_any(self, one: PairedSet) -> bool:
         """Whether any rule at all notices; the cheap ones are asked first."""
@@ -170,8 +184,9 @@ class _Bench:
         return self._by_rows([row for row in found if row.guarded])
 
     def by_part(self, one: PairedSet, policy: Slice, part: slices.Part) -> bool:
-        """Whether this slice's own rules notice."""
-        return self._by_rows(rows.of_part(self.chosen, one, policy, part))
+        """Whether this slice's own rules notice; the set is the slice."""
+        everyone = dataclasses.replace(part, rows=np.arange(len(one)))
+        return self._by_rows(rows.of_part(self.chosen, one, policy, everyone))
 
     def by_gap(self, one: PairedSet, place: int) -> bool:
         """Whether an entry of fairness notices."""
@@ -204,14 +219,14 @@ def _sample(one: PairedSet, seed: int) -> PairedSet:
     random = np.random.default_rng(seed)
     group = one.candidate.group
     if group is None:
-        kept = np.sort(random.choice(len(one), MOST_ROWS, replace=False))
-    else:
-        sizes = np.bincount(group)
-        order = random.permutation(len(sizes))
-        enough = int(np.searchsorted(np.cumsum(sizes[order]), MOST_ROWS)) + 1
-        # A few large groups would leave nothing to compare.
-        kept = np.flatnonzero(np.isin(group, order[: max(enough, FEWEST_GROUPS)]))
+        return _restrict(one, np.sort(random.choice(len(one), MOST_ROWS, replace=False)))
+    sizes = np.bincount(group)
+    order = random.permutation(np.flatnonzero(sizes))
+    enough = int(np.searchsorted(np.cumsum(sizes[order]), MOST_ROWS)) + 1
+    return _restrict(one, np.flatnonzero(np.isin(group, order[: max(enough, FEWEST_GROUPS)])))
 
+
+def _restrict(one: PairedSet, kept: Rows) -> PairedSet:
     def pick(scored: Scored | None) -> Scored | None:
         return None if scored is None else _pick(scored, kept)
 
@@ -243,24 +258,24 @@ def _pick(scored: Scored, kept: Rows) -> Scored:
 
 def mutants(bench: _Bench, one: PairedSet) -> list[Mutant]:
     """Return the mutants that fit the policy and the set."""
-    seed, everyone = bench.terms.seed, np.arange(len(one))
+    seed = bench.terms.seed
     found = [
         Mutant(
             name="answers permuted among all rows",
             kind="nonsense",
-            make=lambda scored: permuted(scored, everyone, seed),
+            make=lambda scored, _: permuted(scored, np.arange(len(scored)), seed),
             noticed=bench.by_any,
         ),
         Mutant(
             name="the same answer for every row",
             kind="nonsense",
-            make=constant,
+            make=lambda scored, _: constant(scored),
             noticed=bench.by_any,
         ),
         Mutant(
             name="answers that are not a number",
             kind="nonsense",
-            make=missing,
+            make=lambda scored, _: missing(scored),
             noticed=bench.by_any,
         ),
     ]
@@ -270,7 +285,7 @@ def mutants(bench: _Bench, one: PairedSet) -> list[Mutant]:
             Mutant(
                 name="a copy of the target",
                 kind="rule" if limited else "damage",
-                make=copied,
+                make=lambda scored, _: copied(scored),
                 noticed=bench.by_limit if limited else bench.by_any,
             )
         )
@@ -278,7 +293,14 @@ def mutants(bench: _Bench, one: PairedSet) -> list[Mutant]:
     found += _of_fairness(bench, one)
 
     def damage(name: str, make: Callable[[Scored], Scored]) -> None:
-        found.append(Mutant(name=name, kind="damage", make=make, noticed=bench.by_any))
+        found.append(
+            Mutant(
+                name=name,
+                kind="damage",
+                make=lambda scored, _: make(scored),
+                noticed=bench.by_any,
+            )
+        )
 
     if one.candidate is not None and one.candidate.labels:
         if one.candidate.probability is not None:
@@ -313,15 +335,12 @@ def _of_slices(bench: _Bench, one: PairedSet) -> list[Mutant]:
 
 
 def _destroyed(bench: _Bench, policy: Slice, part: slices.Part, kind: Kind) -> Mutant:
-    def noticed(one: PairedSet) -> bool:
-        # The rest of the set is as it was: only the slice and the whole can see it.
-        return bench.by_part(one, policy, part) or (kind == "damage" and bench.by_whole(one))
-
     return Mutant(
         name=f"answers permuted in {part.name} ({len(part.rows)} rows)",
         kind=kind,
-        make=lambda scored: permuted(scored, part.rows, bench.terms.seed),
-        noticed=noticed,
+        make=lambda scored, _: permuted(scored, np.arange(len(scored)), bench.terms.seed),
+        noticed=lambda one: bench.by_part(one, policy, part),
+        within=part.rows,
     )
 
 
@@ -332,15 +351,19 @@ def _of_fairness(bench: _Bench, one: PairedSet) -> list[Mutant]:
         policy = slices.as_slice(entry.columns, entry.min_slice_size)
         parts = _large(bench, one, policy)
         if len(parts) > 1:
-            found.append(_denied(bench, place, parts[-1]))
+            found.append(_denied(bench, place, policy, parts[-1]))
     return found
 
 
-def _denied(bench: _Bench, place: int, part: slices.Part) -> Mutant:
+def _denied(bench: _Bench, place: int, policy: Slice, part: slices.Part) -> Mutant:
+    def make(scored: Scored, one: PairedSet) -> Scored:
+        cut = slices.divide(one.rows, policy, sensitive=bench.policy.config.sensitive)
+        return worst(scored, next(other.rows for other in cut if other.values == part.values))
+
     return Mutant(
         name=f"one answer for all of {part.name} ({len(part.rows)} rows)",
         kind="rule",
-        make=lambda scored: worst(scored, part.rows),
+        make=make,
         noticed=lambda one: bench.by_gap(one, place),
     )
 
