@@ -18,6 +18,7 @@ from typing import Annotated, Any, Literal
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     ValidationError,
@@ -62,11 +63,33 @@ def _inside(text: str) -> str:
     return text
 
 
+def _words(text: str) -> str:
+    if not text.strip():
+        raise ValueError("says nothing")
+    return text.strip()
+
+
+def _date(value: object) -> object:
+    # In quotes it is text; YAML makes a date of it otherwise.
+    if isinstance(value, str) and re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", value):
+        return datetime.date.fromisoformat(value)
+    if isinstance(value, datetime.date) and not isinstance(value, datetime.datetime):
+        return value
+    raise ValueError("expected a date such as 2027-01-31")
+
+
+def _most_severe() -> list[Severity]:
+    return ["CRITICAL", "HIGH"]
+
+
 Duration = Annotated[str, Field(min_length=2), AfterValidator(_duration)]
 RelativePath = Annotated[str, Field(min_length=1), AfterValidator(_inside)]
 Column = Annotated[str, Field(min_length=1)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Label = int | str | bool
+Severity = Literal["CRITICAL", "HIGH", "MEDIUM", "LOW"]
+Words = Annotated[str, Field(min_length=1), AfterValidator(_words)]
+CalendarDate = Annotated[datetime.date, BeforeValidator(_date)]
 
 
 class _Section(BaseModel):
@@ -376,6 +399,70 @@ class Smoke(_Section):
     )
 
 
+class Waiver(_Section):
+    """One finding that somebody answers for, until a date."""
+
+    id: str = Field(
+        pattern=r"^[A-Za-z0-9][\w.:-]*$",
+        description="The finding's id, such as CVE-2023-45853; no patterns.",
+    )
+    package: str | None = Field(
+        None, min_length=1, description="Only in this package; by default in any."
+    )
+    target: str | None = Field(
+        None,
+        min_length=1,
+        description="Only in this file or target of the report; a secret's waiver must name it.",
+    )
+    reason: Words = Field(description="Why it is no danger here, or what is being done.")
+    owner: Words = Field(description="Who answers for it: a person or a team.")
+    expires: CalendarDate = Field(
+        description="The day on which the waiver no longer holds (00:00 UTC), such as 2027-01-31."
+    )
+
+
+class Scan(_Section):
+    """What an image may have in it."""
+
+    severities: list[Severity] = Field(
+        default_factory=_most_severe,
+        min_length=1,
+        description="A vulnerability of one of these fails.",
+    )
+    misconfigurations: list[Severity] = Field(
+        default_factory=_most_severe,
+        min_length=1,
+        description="A misconfiguration of one of these fails.",
+    )
+    unknown_severity: Literal["fail", "warn"] = Field(
+        "fail", description="What a finding means that nobody has scored yet."
+    )
+    ignore_unfixed: bool = Field(
+        False, description="Whether a vulnerability for which there is no fix is only listed."
+    )
+    end_of_life: Literal["fail", "warn"] = Field(
+        "fail", description="What a base image means that gets no more security updates."
+    )
+    secrets: Literal["fail", "warn"] = Field("fail", description="What a secret in it means.")
+    no_packages: Literal["fail", "warn"] = Field(
+        "fail", description="What a report means that has looked at no package at all."
+    )
+    max_waiver_days: int = Field(
+        90, ge=1, le=366, description="A waiver may not expire later than this, from today."
+    )
+    waivers: list[Waiver] = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def _each_once(self) -> Scan:
+        seen = set()
+        for waiver in self.waivers:
+            what = (waiver.id, waiver.package, waiver.target)
+            if what in seen:
+                raise ValueError(f"waivers: {waiver.id} is waived twice")
+            seen.add(what)
+        return self
+
+
 class Config(_Section):
     """The whole of ``mlops.yaml``."""
 
@@ -413,6 +500,7 @@ class Config(_Section):
         "full", alias="pull-request", description="How a pull request is judged."
     )
     smoke: Smoke | None = None
+    scan: Scan = Field(default_factory=Scan)
     registry: Literal["auto", "embedded", "server"] = Field(
         "auto",
         description="auto: the server of MLFLOW_TRACKING_URI, else the branch mlops-state.",
@@ -577,6 +665,17 @@ def _explain(error: Any, document: Any) -> tuple[tuple[str | int, ...], str]:
     return where, f"{name}: {text}, not {value!r}."
 
 
+def _impossible_date(text: str) -> int | None:
+    """The line of the first date in a text that no calendar has."""
+    for number, line in enumerate(text.splitlines(), start=1):
+        for found in re.findall(r"\b[0-9]{4}-[0-9]{2}-[0-9]{2}\b", line):
+            try:
+                datetime.date.fromisoformat(found)
+            except ValueError:
+                return number
+    return None
+
+
 def load(path: Path) -> Project:
     """Read and check ``mlops.yaml``.
 
@@ -621,6 +720,10 @@ def parse(text: str, path: Path) -> Project:
         ) from None
     except YAMLError as problem:
         raise ConfigurationError(f"Not valid YAML: {problem}.", file=path) from None
+    except ValueError as problem:  # A date that no calendar has.
+        raise ConfigurationError(
+            f"Not valid YAML: {problem}.", file=path, line=_impossible_date(text)
+        ) from None
     if not isinstance(document, dict):
         raise ConfigurationError("Expected a mapping of settings.", file=path, line=1)
     lines: dict[tuple[str | int, ...], int] = {}
