@@ -459,6 +459,19 @@ slices: [{columns: [origin], metrics: [accuracy]}]
         run(tmp_path, gate.replace("[accuracy]", "[f1]"), candidate=good, champion=champion)
 
 
+def test_a_threshold_is_asked_of_a_slice_only_if_it_is_required(tmp_path, good, champion):
+    hard = pl.col("origin") == "JFK"
+    gate = SLICED.replace("0.7,", "0.55,")
+    spoilt = {"candidate": spoiled(good, hard), "champion": spoiled(champion, hard)}
+    judgement = run(tmp_path, gate, **spoilt)
+    rules = {item["rule"] for item in judgement.checks if "slice" in item}
+    assert rules == {"non_inferiority_margin"}
+    required = gate.replace("[origin]", "[origin], require: true")
+    judgement = run(tmp_path, required, **spoilt)
+    assert judgement.verdict == "rejected"
+    assert "roc_auc on origin=JFK is" in reason(judgement)
+
+
 def test_a_slice_of_which_nothing_is_asked_leaves_it_open(tmp_path, good, champion):
     gate = """
 metrics:

@@ -65,7 +65,8 @@ def test_what_no_rule_would_notice_is_said(tmp_path, frames):
         "overconfident probabilities",
         "labels that contradict the probabilities",
     ):
-        assert f"No rule would notice {damage}." in judgement.warnings
+        assert damage in judgement.warnings[-1]
+    assert judgement.warnings[-1].startswith("No rule would notice: ")
     strict = run(tmp_path, f"self_test: strict\n{SAFE}", frames)
     assert strict.verdict == "rejected"
     assert "No rule would notice a copy of the target" in reason(strict)

@@ -111,6 +111,12 @@ def table(judgement: Judgement) -> str:
         lines += ["", f"slices: {len(judged)} judged, {len(bad)} not passed, {small} too small"]
         heads = ("slice", *_HEADS[1:])
         lines += _aligned(heads, [_cells(row, row["slice"]) for row in bad]) if bad else []
+    for row in judgement.fairness:
+        ours = _number(row["candidate"])
+        lines.append(
+            f"fairness: {row['rule']} by {row['columns']}: {ours}, champion "
+            f"{_number(row['champion'])}; {row['requirement']}: {row['status']}"
+        )
     return "\n".join(lines)
 
 

@@ -187,7 +187,8 @@ def decide(
         together = sum("adjusted_p_value" in item for item in found.checks)
         tested = self_test.run(policy, judged, terms, guardrails=together)
         checks += tested.checks
-        warnings += [f"No rule would notice {damage}." for damage in tested.unnoticed]
+        if tested.unnoticed:
+            warnings.append(f"No rule would notice: {'; '.join(tested.unnoticed)}.")
     return Judgement(
         verdict="unchanged" if unchanged else verdict_of(checks),
         gated=gated,

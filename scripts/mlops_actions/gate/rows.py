@@ -281,7 +281,7 @@ def whole(chosen: Sequence[Chosen], one: PairedSet, *, frozen: bool) -> list[Row
     """Return the rows of a whole set; on a frozen one every rule is a guardrail."""
     found = []
     for item in chosen:
-        local = rules.local_guardrail(item.policy, greater=item.greater)
+        local = rules.frozen_guardrail(item.policy, greater=item.greater)
         guarded = rules.guardrails(item.policy, greater=item.greater)
         required = rules.requirements(item.policy, greater=item.greater)
         if frozen:
@@ -364,7 +364,10 @@ def _add_slice(
     divided.small += [(part, policy.require) for part in small[:MOST_LISTED]]
     judged = [row for part in large for row in of_part(chosen, one, policy, part)]
     if large and not judged:
-        message = f"Nothing is asked of the slices of {title}: no metric has a rule for them."
+        message = (
+            f"Nothing is asked of the slices of {title}: they need a metric that is compared with "
+            "the champion, or require: true."
+        )
         note(f"slices of {title}", "inconclusive", 0, 1, message)
     divided.rows += judged
 
@@ -381,7 +384,7 @@ def of_part(
         if policy.require:
             row.required = rules.requirements(item.policy, greater=item.greater)
         else:
-            local = rules.local_guardrail(item.policy, greater=item.greater)
+            local = rules.slice_guardrail(item.policy, greater=item.greater)
             row.guarded = [local] if local else []
         if row.required or row.guarded:
             found.append(row)

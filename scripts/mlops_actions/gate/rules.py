@@ -154,12 +154,22 @@ def guardrails(policy: MetricPolicy, *, greater: bool) -> list[Asked]:
     return [Asked(rule="max_absolute_change", bound=policy.max_absolute_change, greater=greater)]
 
 
-def local_guardrail(policy: MetricPolicy, *, greater: bool) -> Asked | None:
-    """Return what a metric's policy asks of a slice that is a guardrail, and of a frozen set.
+def frozen_guardrail(policy: MetricPolicy, *, greater: bool) -> Asked | None:
+    """Return what a metric's policy asks of the frozen set.
 
-    Where the policy compares with the champion: not worse beyond the margin (0 if it has none).
-    Where it has a threshold only: the threshold. Where it only limits suspicious improvement,
-    nothing.
+    What it asks of a slice; where it has a threshold only, the threshold.
+    """
+    asked = slice_guardrail(policy, greater=greater)
+    if asked is None and policy.threshold is not None:
+        return Asked(rule="threshold", bound=policy.threshold, greater=greater)
+    return asked
+
+
+def slice_guardrail(policy: MetricPolicy, *, greater: bool) -> Asked | None:
+    """Return what a metric's policy asks of a slice that is a guardrail.
+
+    Where it compares with the champion: not worse beyond the margin (0 if it has none). Else
+    nothing: a threshold for all rows says little of rows that are harder than the rest.
     """
     compares = (
         policy.non_inferiority_margin,
@@ -169,6 +179,4 @@ def local_guardrail(policy: MetricPolicy, *, greater: bool) -> Asked | None:
     if any(value is not None for value in compares):
         margin = policy.non_inferiority_margin or 0.0
         return Asked(rule="non_inferiority_margin", bound=margin, greater=greater)
-    if policy.threshold is not None:
-        return Asked(rule="threshold", bound=policy.threshold, greater=greater)
     return None
