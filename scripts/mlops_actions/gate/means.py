@@ -33,6 +33,7 @@ from mlops_actions.gate.sample import (
     difference_bounds,
     refuse_relative,
 )
+from mlops_actions.gate.scored import Undefined
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -94,7 +95,7 @@ def estimates(
     if champion is None:
         return Estimates(estimate(one, bounds, keep=True))
     first, second = estimate(one, bounds), estimate(two, bounds)
-    if np.array_equal(moments.sums[:half], moments.sums[half:-1]):
+    if sample.same:
         difference = sample.identical()
     else:
         difference = estimate(
@@ -175,6 +176,8 @@ def accelerated(
     total = float(squares.sum())
     sigma = np.sqrt(total) / count
     error, degrees = spread(influence / (count - 1))
+    if not np.isfinite([estimate, error]).all():
+        raise Undefined("the estimate or its error is not finite")
     scale = max(abs(estimate), float(np.abs(gradient) @ np.abs(mean)), 1e-300)
     if error <= 1e-12 * scale:  # Nothing but rounding.
         return Accelerated(estimate, 0.0, None, np.zeros(count))

@@ -271,18 +271,9 @@ def _explained_variance(means: Values) -> Values:
 def _d2_absolute_columns(scored: Scored, rows: Rows) -> tuple[Floats, ...]:
     truth = pick(scored.truth(), rows)
     weight = scored.weights()
-    middle = _weighted_median(truth, None if weight is None else pick(weight, rows))
+    middle = ranking.median(truth, None if weight is None else pick(weight, rows))
     # The median makes its own sum stationary: to first order it can be taken as fixed.
     return np.abs(pick(_residual(scored), rows)), np.abs(truth - middle)
-
-
-def _weighted_median(values: Floats, weight: Floats | None) -> float:
-    if weight is None:
-        return float(np.median(values)) if values.size else 0.0
-    order = np.argsort(values)
-    total = np.cumsum(weight[order])
-    position = min(int(np.searchsorted(total, total[-1] / 2)), len(values) - 1)
-    return float(values[order[position]])
 
 
 def _d2_absolute(means: Values) -> Values:
@@ -623,7 +614,7 @@ def _find(name: str) -> Metric | None:
             needs=frozenset[Need](("quantile",)),
             family=_pinball(float(match[1])),
         )
-    loss = _find(name[4:]) if name.startswith("neg_") else None
+    loss = _find(name[4:]) if re.match("neg_(?!neg_)", name) else None
     if loss is not None and loss.greater_is_better is False:
         return replace(
             loss,

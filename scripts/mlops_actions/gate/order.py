@@ -44,7 +44,7 @@ def estimates(
     if champion is None:
         return Estimates(_single(one, sample, bounds, keep=True))
     two = family.contributions(champion, sample.rows)
-    if np.array_equal(one.contributions, two.contributions) and one.estimate == two.estimate:
+    if sample.same:
         difference = sample.identical()
     else:
         difference = _estimate(

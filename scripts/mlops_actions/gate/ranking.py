@@ -172,10 +172,7 @@ def median_absolute_error(scored: Scored, rows: Rows) -> Ranked:
     ones = np.ones(len(errors)) if weight is None else weight
     order = np.argsort(errors)
     ordered, share = errors[order], np.cumsum(ones[order]) / ones.sum()
-    if weight is None:
-        estimate = float(np.median(errors))
-    else:
-        estimate = float(ordered[min(int(np.searchsorted(share, 0.5)), len(errors) - 1)])
+    estimate = median(errors, weight)
     effective = ones.sum() ** 2 / (ones @ ones)
     reach = min(1.0 / np.sqrt(effective), 0.49)  # Two standard errors of a share of one half.
     low, high = (
@@ -186,6 +183,22 @@ def median_absolute_error(scored: Scored, rows: Rows) -> Ranked:
     below = (errors <= estimate).astype(np.float64)
     below -= float(below @ ones) / ones.sum()
     return Ranked(estimate, -sparsity * below * ones / ones.sum())
+
+
+def median(values: Floats, weight: Floats | None) -> float:
+    """Return the median (n,), the middle of two where the weights on both sides are equal."""
+    if weight is None:
+        return float(np.median(values))
+    values, weight = values[weight > 0], weight[weight > 0]
+    order = np.argsort(values)
+    below = np.cumsum(weight[order])
+    # Sums of weights that are half of the whole but for rounding are half of it.
+    half, rounding = below[-1] / 2, 1e-12 * below[-1]
+    place = min(int(np.searchsorted(below, half - rounding)), len(values) - 1)
+    found = values[order[place]]
+    if below[place] <= half + rounding and place + 1 < len(values):
+        found = (found + values[order[place + 1]]) / 2
+    return float(found)
 
 
 def _ranks(scored: Scored, k: int, rows: Rows) -> Integers:

@@ -51,6 +51,7 @@ class Sample:
         confidence: level of the intervals.
         resamples: number of draws where a method draws.
         random: source of the draws.
+        same: whether both models gave the same answers to all rows of the whole set.
         relative: whether the relative change is wanted.
         influence: whether influences are wanted.
 
@@ -63,6 +64,7 @@ class Sample:
     confidence: float
     resamples: int
     random: np.random.Generator
+    same: bool
     relative: bool
     influence: bool
 

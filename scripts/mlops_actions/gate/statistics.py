@@ -114,6 +114,7 @@ def compare(
         confidence=confidence,
         resamples=resamples,
         random=np.random.default_rng([seed, zlib.crc32(metric.name.encode())]),
+        same=champion is not None and _same(candidate, champion),
         relative=relative,
         influence=influence,
     )
@@ -147,6 +148,27 @@ def _estimates(
     if isinstance(family, Ranks):
         return order.estimates(family, candidate, champion, sample, bounds)
     return tables.estimates(family, candidate, champion, sample, bounds)
+
+
+def _same(candidate: Scored, champion: Scored) -> bool:
+    """Return whether both gave the same answers to every row, whatever they were asked for."""
+    pairs = [
+        (candidate.prediction, champion.prediction),
+        (candidate.probability, champion.probability),
+    ]
+    levels = candidate.quantiles.keys() | champion.quantiles.keys()
+    pairs.extend((candidate.quantiles.get(q), champion.quantiles.get(q)) for q in levels)
+    names = candidate.losses.keys() | champion.losses.keys()
+    pairs.extend((candidate.losses.get(name), champion.losses.get(name)) for name in names)
+    for one, other in pairs:
+        if one is None and other is None:
+            continue
+        if one is None or other is None:
+            return False
+        # Models that differ do so early: most often the whole need not be read.
+        if not np.array_equal(one[:1000], other[:1000]) or not np.array_equal(one, other):
+            return False
+    return True
 
 
 def _positions(rows: NDArray[Any] | None, count: int) -> NDArray[np.int64] | None:

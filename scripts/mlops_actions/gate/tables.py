@@ -187,7 +187,7 @@ def estimates(
             number, Table(joint, shares, both, gradient.ravel()), sample, bounds, keep=keep
         )
 
-    if np.array_equal(one.cells, two.cells):
+    if sample.same:
         difference = sample.identical()
     else:
         difference = paired(
