@@ -182,3 +182,31 @@ def test_labels_are_found_where_an_input_or_an_expression_names_them(tmp_path):
     )
     plan = wiring.lay_out(folder / "w.yml", tmp_path / "caller", tmp_path, {})
     assert {"big-machine", "ubuntu-24.04", "gpu", "arm", "self-hosted", "linux"} <= plan.labels
+
+
+@pytest.mark.parametrize("before", ["", "      max-parallel: 3\n"])
+def test_legs_of_a_matrix_run_one_after_the_other(tmp_path, before):
+    path = tmp_path / "w.yml"
+    path.write_text(
+        "on: push\n"
+        "jobs:\n"
+        "  a:\n"
+        "    strategy:\n"
+        f"{before}"
+        "      matrix:\n"
+        "        x: [1, 2]\n"
+        "    name: Leg ${{ matrix.x }}\n"
+        "    uses: ./.github/workflows/b.yml\n"
+        "  c:\n"
+        "    name: Another\n"
+        "    runs-on: ubuntu-24.04\n"
+        "    strategy: {matrix: {x: [1]}}\n"
+        "    steps:\n"
+        '      - run: "true"\n'
+    )
+    wiring.adapt(path, wiring.load(path))
+    jobs = wiring.load(path)["jobs"]
+    assert jobs["a"]["strategy"] == {"max-parallel": 1, "matrix": {"x": [1, 2]}}
+    assert "name" not in jobs["a"]
+    assert "name" not in jobs["c"]
+    assert list(jobs) == ["a", "c", wiring.OBSERVER]

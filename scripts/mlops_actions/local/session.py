@@ -302,6 +302,7 @@ class _Session:
             "--rm",
             "--no-skip-checkout",
             "--no-cache-server",
+            *("--concurrent-jobs", "1"),  # See wiring._adapt_job.
             *("--actor", self.actor),
             *("--directory", str(self.caller)),
             *("--workflows", str(self.file)),

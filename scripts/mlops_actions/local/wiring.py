@@ -358,17 +358,32 @@ def adapt(path: Path, data: CommentedMap) -> None:
     jobs = data["jobs"]
     if not isinstance(jobs, CommentedMap) or not jobs:
         raise ConfigurationError("jobs: expected a mapping of jobs.", file=path)
-    for job in jobs.values():
-        if isinstance(job, CommentedMap) and "name" in job and not job.fa.flow_style():
-            number = job.lc.key("name")[0]
-            lines[number] = re.sub(r"\bname:", "# name:", lines[number], count=1)
     row, column = jobs.lc.key(next(iter(jobs)))
     if jobs.fa.flow_style() or row == data.lc.key("jobs")[0]:
         raise ConfigurationError("jobs: write it as a block, not in braces.", file=path)
     after = [data.lc.key(key)[0] for key in data if data.lc.key(key)[0] > data.lc.key("jobs")[0]]
     end = min(after, default=len(lines))
     lines[end:end] = [" " * column + line for line in _observer(data).splitlines()]
+    for job in reversed(list(jobs.values())):
+        if isinstance(job, CommentedMap) and not job.fa.flow_style():
+            _adapt_job(job, lines)
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _adapt_job(job: CommentedMap, lines: list[str]) -> None:
+    if "name" in job:
+        number = job.lc.key("name")[0]
+        lines[number] = re.sub(r"\bname:", "# name:", lines[number], count=1)
+    strategy = job.get("strategy")
+    if isinstance(strategy, CommentedMap) and not strategy.fa.flow_style():
+        # One leg after the other: act's map of local repositories is written without a lock, and
+        # two legs that call a workflow at once can end act ("concurrent map writes").
+        if "max-parallel" in strategy:
+            number = strategy.lc.key("max-parallel")[0]
+            lines[number] = re.sub(r"(max-parallel:).*", r"\1 1", lines[number])
+        else:
+            number, column = strategy.lc.key(next(iter(strategy)))
+            lines.insert(number, " " * column + "max-parallel: 1")
 
 
 def _observer(data: Mapping[str, Any]) -> str:
