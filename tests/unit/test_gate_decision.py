@@ -472,6 +472,17 @@ def test_a_threshold_is_asked_of_a_slice_only_if_it_is_required(tmp_path, good, 
     assert "roc_auc on origin=JFK is" in reason(judgement)
 
 
+def test_a_column_of_ids_is_no_slice(tmp_path, monkeypatch):
+    keys = rows(1500)
+    frames = {"candidate": answers(keys, seed=1), "champion": answers(keys, seed=2)}
+    gate = f"{BOTH}\nmin_slice_size: 1\nslices: [{{columns: [id]}}]"
+    for limit in (20_000, 1_000):  # Cut and counted, or not even cut.
+        monkeypatch.setattr(slices, "MOST_PARTS", limit)
+        judgement = run(tmp_path, gate, **frames)
+        assert judgement.verdict == "rejected"
+        assert "id makes 1500 slices" in reason(judgement)
+
+
 def test_a_slice_of_which_nothing_is_asked_leaves_it_open(tmp_path, good, champion):
     gate = """
 metrics:

@@ -5,7 +5,7 @@ from gate_files import HEAD, project
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlops_actions.gate.policy_changes import policy_changes
+from mlops_actions.gate.policy_changes import policy_changes, shrunk
 
 BASE = """
 metrics:
@@ -114,6 +114,14 @@ def test_checks_of_the_data_count():
     assert {change.effect for change in changes(BASE, BASE, head=one, new_head=other)} == {
         "stricter"
     }
+
+
+def test_a_smaller_evaluation_set_is_seen():
+    old = {"release": 100, "regression": 50}
+    assert shrunk(old, {"release": 100, "regression": 51, "development": 1}) == []
+    fewer, gone = shrunk(old, {"release": 99})
+    assert fewer.text == "evaluation.release.rows: 100 -> 99 (looser)"
+    assert gone.text == "evaluation.regression.rows: dropped (was 50)"
 
 
 def test_what_is_said_of_a_change():

@@ -345,6 +345,13 @@ def test_categories_are_text(tmp_path, candidate):
     assert paired.rows["origin"].dtype == pl.String
 
 
+@pytest.mark.parametrize("name", ["id", "target", "origin"])
+def test_a_column_of_lists_fails(tmp_path, candidate, name):
+    frame = candidate.with_columns(pl.concat_list(name).alias(name))
+    message = only(read(tmp_path, candidate=frame, columns=["origin"]))
+    assert f"The column {name} is List" in message
+
+
 def test_no_rows_fail(tmp_path, candidate):
     assert "has no rows" in only(read(tmp_path, candidate=candidate.head(0)))
 

@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 
 Kind = Literal["difference", "ratio"]
 
+MOST_GROUPS = 100
+"""Groups whose pairs are all compared."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Wanted:
@@ -155,8 +158,11 @@ class Gap:
 
     def measure(self, terms: Terms) -> list[Guardrail]:
         """Compare every pair of groups; return the guardrails, to be settled with all others."""
-        if len(self.parts) < 2:  # noqa: PLR2004
-            message = f"{self.name}: fewer than two groups have enough rows."
+        if not 2 <= len(self.parts) <= MOST_GROUPS:  # noqa: PLR2004
+            message = (
+                f"{self.name}: {len(self.parts)} groups have enough rows; from 2 to {MOST_GROUPS} "
+                "can be compared."
+            )
             self.add("inconclusive", len(self.parts), 2, message)
             return []
         try:
@@ -272,7 +278,8 @@ def numbered_gaps(
     for place, (policy, asked) in enumerate(zip(config.gate.fairness, rules, strict=True)):
         least = policy.min_slice_size or config.gate.min_slice_size
         cut = slices.as_slice(policy.columns, least)
-        parts = slices.divide(one.rows, cut, sensitive=config.sensitive)
+        countable = slices.count(one.rows, cut) <= slices.MOST_PARTS
+        parts = slices.divide(one.rows, cut, sensitive=config.sensitive) if countable else []
         for rule in asked:
             yield (
                 place,

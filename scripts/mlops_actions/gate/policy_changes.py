@@ -99,6 +99,20 @@ def policy_changes(old: Config, new: Config) -> list[Change]:
     return sorted(found, key=lambda change: change.where)
 
 
+def shrunk(old: Mapping[str, int], new: Mapping[str, int]) -> list[Change]:
+    """Compare the evaluation sets' rows, by name: fewer rows, or no set at all, ask for less."""
+    return [
+        Change(
+            where=("evaluation", name, "rows"),
+            effect="looser",
+            before=count,
+            after=new.get(name),
+        )
+        for name, count in old.items()
+        if new.get(name, 0) < count
+    ]
+
+
 def _gate(old: Config, new: Config) -> Iterator[Change]:
     sections = {"metrics", "slices", "fairness"}
     for key in Gate.model_fields:

@@ -309,6 +309,9 @@ def _read_keys(given: SetInput, config: Config, columns: Sequence[str]) -> pl.Da
         wanted[f"column {column}"] = _first(options, schema, what)
     frame = _load(path, list(wanted.values()), what)
     frame = frame.select(pl.col(name).alias(role) for role, name in wanted.items())
+    for name, kind in frame.schema.items():
+        if kind.is_nested() or isinstance(kind, (pl.Object, pl.Binary)):
+            raise Unfit(f"{what} columns", f"The column {wanted[name]} is {kind}.", str(kind))
     if not frame.height:
         raise Unfit(what, f"{path} has no rows.", 0)
     _check_ids(frame["id"], what, config)
@@ -375,8 +378,7 @@ def _group(keys: pl.DataFrame) -> Array | None:
     group = keys["group"]
     if missing := group.null_count():
         raise Unfit("group", f"{missing} rows have no group.", missing, 0)
-    distinct = group.unique().sort() if not group.dtype.is_nested() else group.unique()
-    places = pl.DataFrame({"group": distinct}).with_row_index("place")
+    places = group.unique().sort().to_frame("group").with_row_index("place")
     joined = group.to_frame("group").join(places, on="group", how="left", maintain_order="left")
     return joined["place"].cast(pl.Int64).to_numpy()
 

@@ -309,6 +309,10 @@ def sliced(
     divided = Divided()
     seen: set[str] = set()
     for policy in config.gate.slices:
+        found = slices.count(one.rows, policy)
+        if found > slices.MOST_PARTS:
+            divided.checks.append(_too_many(one, policy, found, slices.MOST_PARTS))
+            continue
         parts = slices.divide(one.rows, policy, sensitive=config.sensitive)
         seen.update(part.name for part in parts)
         _add_slice(config, chosen, one, policy, parts, divided)
@@ -325,6 +329,12 @@ def sliced(
         if lost not in seen
     ]
     return divided
+
+
+def _too_many(one: PairedSet, policy: Slice, found: int, most: int) -> Check:
+    title = " and ".join(policy.columns)
+    message = f"{title} makes {found} slices; use bins, or a column with fewer values."
+    return check(f"{one.name}: slices of {title}", "fail", found, most, message, set=one.name)
 
 
 def _add_slice(
@@ -352,8 +362,7 @@ def _add_slice(
             message = f"The set {one.name} has no row with {lacking}, which the policy expects."
             note(f"slice {lacking}", "fail", 0, 1, message)
     if len(large) > slices.MOST_SLICES:
-        message = f"{title} makes {len(large)} slices; use bins, or a column with fewer values."
-        note(f"slices of {title}", "fail", len(large), slices.MOST_SLICES, message)
+        divided.checks.append(_too_many(one, policy, len(large), slices.MOST_SLICES))
         return
     if small:
         message = f"{len(small)} slices of {title} have fewer than {least} rows: not judged."

@@ -315,6 +315,8 @@ def mutants(bench: _Bench, one: PairedSet) -> list[Mutant]:
 def _large(bench: _Bench, one: PairedSet, policy: Slice) -> list[slices.Part]:
     """Return the parts that are judged, from the smallest to the largest."""
     config = bench.policy.config
+    if slices.count(one.rows, policy) > slices.MOST_PARTS:
+        return []
     least = policy.min_slice_size or config.gate.min_slice_size
     parts = slices.divide(one.rows, policy, sensitive=config.sensitive)
     return sorted(

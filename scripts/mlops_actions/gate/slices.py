@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     Integers = NDArray[np.int64]
 
 MOST_SLICES = 1_000
-"""With more parts than this the column is an id, not a slice."""
+"""With more parts to judge than this the column is an id, not a slice."""
+
+MOST_PARTS = 20_000
+"""With more parts than this, small ones included, it is not even cut."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -43,6 +46,17 @@ class Part:
 def as_slice(columns: list[str], least: int | None = None) -> Slice:
     """Return the slice that cuts by these columns and asks for nothing of its own."""
     return Slice(columns=columns, min_slice_size=least)
+
+
+def count(rows: pl.DataFrame, policy: Slice) -> int:
+    """Return the number of parts, at most, without making them."""
+    distinct = [
+        min(rows[column].n_unique(), policy.bins + 1)
+        if policy.bins is not None and rows[column].dtype.is_numeric()
+        else rows[column].n_unique()
+        for column in policy.columns
+    ]
+    return min(math.prod(distinct), rows.height)
 
 
 def divide(rows: pl.DataFrame, policy: Slice, *, sensitive: Collection[str] = ()) -> list[Part]:
