@@ -463,6 +463,59 @@ class Scan(_Section):
         return self
 
 
+class Parity(_Section):
+    """How far predictions in the container may lie from those of the registry's model."""
+
+    absolute: float = Field(1e-9, ge=0, description="Largest absolute difference of a number.")
+    relative: float = Field(
+        1e-6, ge=0, description="Largest difference of a number as a share of it."
+    )
+
+
+class Latency(_Section):
+    """What is asked of a single prediction in the container, on the runner's machine."""
+
+    p95: float = Field(
+        1000, gt=0, description="Largest 95th percentile of the time of a request, in milliseconds."
+    )
+    requests: int = Field(
+        100, ge=20, le=100_000, description="Requests of one row that are measured."
+    )
+
+
+class Serving(_Section):
+    """The server in the image."""
+
+    max_body_bytes: int = Field(10_000_000, ge=1_000, description="Largest body of a request.")
+    max_rows: int = Field(10_000, ge=1, description="Most rows of a request.")
+    threads: int | None = Field(
+        None, ge=1, description="Predictions at once; by default one for each processor."
+    )
+
+
+class Build(_Section):
+    """How the image is made, and what it must show before it is pushed."""
+
+    base: str | None = Field(
+        None,
+        pattern=r"^[a-z0-9][a-z0-9._/:-]*(@sha256:[0-9a-f]{64})?$",
+        description="Base image with Python, best with its digest; by default "
+        "python:<the model's version>-slim-bookworm, resolved when the build starts.",
+    )
+    dockerfile: RelativePath | None = Field(
+        None, description="A Dockerfile of your own; it gets the same build context."
+    )
+    ready_within: Duration = Field("60s", description="Time from the start until /ready.")
+    parity: Parity = Field(default_factory=Parity)
+    latency: Latency = Field(default_factory=Latency)
+    allowed_imports: list[Column] = Field(
+        default_factory=list,
+        description="Further packages that a pickle among the model's files may import, such as "
+        "the project's own.",
+    )
+    serving: Serving = Field(default_factory=Serving)
+
+
 class Config(_Section):
     """The whole of ``mlops.yaml``."""
 
@@ -500,6 +553,7 @@ class Config(_Section):
         "full", alias="pull-request", description="How a pull request is judged."
     )
     smoke: Smoke | None = None
+    build: Build = Field(default_factory=Build)
     scan: Scan = Field(default_factory=Scan)
     registry: Literal["auto", "embedded", "server"] = Field(
         "auto",
