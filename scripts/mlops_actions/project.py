@@ -91,7 +91,6 @@ class Environment:
             "PATH": f"{self.folder / 'bin'}{os.pathsep}{chosen.get('PATH', os.defpath)}",
             "VIRTUAL_ENV": str(self.folder),
             "PYTHONUNBUFFERED": "1",
-            "PYTHONPYCACHEPREFIX": str(self.folder / "bytecode"),
             "DVC_NO_ANALYTICS": "1",
             "MLFLOW_DISABLE_TELEMETRY": "true",
             "MLFLOW_DISABLE_AGENT_HINTS": "true",
