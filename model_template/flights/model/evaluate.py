@@ -21,11 +21,11 @@ OUTPUT = Path("output")
 def main() -> None:
     """Write output/metrics.json and output/calibration.csv."""
     development = pd.read_parquet("data/development.parquet")
-    late = load().predict_proba(development[FEATURES])[:, 1]
-    metrics = {"development": measure(development[TARGET], late)}
+    probability = load().predict_proba(development[FEATURES])[:, 1]
+    metrics = {"development": measure(development[TARGET], probability)}
     (OUTPUT / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
     observed, predicted = calibration_curve(
-        development[TARGET], late, n_bins=20, strategy="quantile"
+        development[TARGET], probability, n_bins=20, strategy="quantile"
     )
     curve = pd.DataFrame({"predicted": predicted, "observed": observed})
     curve.to_csv(OUTPUT / "calibration.csv", index=False, float_format="%.6f")

@@ -8,7 +8,7 @@ from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
 
 
 def measure(target: Sequence[int], probability: Sequence[float]) -> dict[str, float]:
-    """Compare the probability of being late with what happened."""
+    """Compare the probability of the positive class with what happened."""
     return {
         "roc_auc": float(roc_auc_score(target, probability)),
         "log_loss": float(log_loss(target, probability)),

@@ -87,8 +87,9 @@ def main() -> None:
     with mlflow.start_run():
         mlflow.log_params(params | {"seed": seed, "sample": share, "rows": len(training)})
         model = build(params, seed).fit(training[FEATURES], training[TARGET])
-        late = model.predict_proba(development[FEATURES])[:, 1]
-        metrics = {f"development_{k}": v for k, v in measure(development[TARGET], late).items()}
+        probability = model.predict_proba(development[FEATURES])[:, 1]
+        measured = measure(development[TARGET], probability)
+        metrics = {f"development_{name}": value for name, value in measured.items()}
         mlflow.log_metrics(metrics)
         log_model(model, training[FEATURES].head(5))
     save(model)
