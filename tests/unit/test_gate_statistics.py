@@ -678,13 +678,28 @@ def test_correlations_are_those_of_shared_units():
     same = Influence(np.array([9, 5, 1]), np.array([2.0, -4.0, 2.0]))
     apart = Influence(np.array([2, 3]), np.array([1.0, -1.0]))
     still = Influence(np.array([1, 2]), np.zeros(2))
-    far = Influence(np.array([1, 200_000]), np.array([1.0, -1.0]))
+    far = Influence(np.array([1, 50_000]), np.array([1.0, -1.0]))
     found = correlation([one, same, apart, still, far])
     assert np.diagonal(found) == pytest.approx(1)
     assert found[0, 1] == pytest.approx(1)
     assert found[0, 2] == found[0, 3] == 0
     assert found[0, 4] == pytest.approx(1 / np.sqrt(12))
     assert (found == found.T).all()
+
+
+def test_correlations_of_many_units_are_folded_but_stay():
+    random = np.random.default_rng(3)
+    rows = 400_000
+    values = random.normal(size=(3, rows)) + random.normal(size=rows)
+    values += 0.05  # Nothing may depend on the sums being zero.
+    influences = [Influence(np.arange(rows), each) for each in values]
+    influences.append(Influence(np.arange(0, rows, 2), values[0, ::2]))
+    found = correlation(influences)
+    expected = np.full((4, 4), 0.5)
+    expected[0, 3] = expected[3, 0] = np.sqrt(0.5)
+    expected[1:3, 3] = expected[3, 1:3] = 0.5 * np.sqrt(0.5)
+    np.fill_diagonal(expected, 1)
+    assert np.abs(found - expected).max() < 0.02
 
 
 def test_simultaneous_intervals_of_disjoint_slices_are_sidaks():

@@ -91,8 +91,9 @@ def compare(
         candidate: its answers on n rows.
         champion: the other's on the same rows in the same order, or None. Target, weight and group
             are read from the candidate's side.
-        rows: the rows to judge, as positions (m,) or as a mask (n,); None for all. What can be
-            computed once for all rows is kept in `candidate` and `champion` for the next slice.
+        rows: the rows to judge, as positions (m,), each once, or as a mask (n,); None for all.
+            What can be computed once for all rows is kept in `candidate` and `champion` for the
+            next slice.
         confidence: level of the two-sided intervals.
         resamples: number of draws where a method draws.
         seed: of the draws; the same seed gives the same numbers, whatever was compared before.
