@@ -555,6 +555,10 @@ def test_on_the_frozen_set_every_rule_is_a_guardrail(tmp_path, good, champion, b
     }
     gate = NOT_WORSE.replace("0.05", "0.02")
     assert judge(project(gate), sets, baseline=None).verdict == "blessed"
+    # Too few rows to show that nothing is lost: enough for a guardrail, not for a requirement.
+    few = write(tmp_path, few=good[:150], other=champion[:150])
+    sets["regression"] = SetInput(candidate=few["few"], champion=few["other"])
+    assert judge(project(gate), sets, baseline=None).verdict == "blessed"
     sets["regression"] = SetInput(candidate=paths["bad"], champion=paths["champion"])
     judgement = judge(project(gate), sets, baseline=None)
     assert judgement.verdict == "rejected"
