@@ -20,6 +20,9 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
 from mlops_actions import github
 from mlops_actions.config import Project
 from mlops_actions.errors import ConfigurationError, Failure
@@ -389,23 +392,42 @@ def dvc_remote(folder: Path) -> str | None:
 
 
 def pull_data(project: Project, environment: Environment) -> None:
-    """Fetch what DVC keeps in a remote, where the project has one."""
+    """Fetch what DVC keeps in a remote, where the project has one.
+
+    What a stage makes may be missing there; what only a remote has, tracked by a ``.dvc`` file, may
+    not. DVC itself calls a file missing when the remote answers 401, so we look.
+    """
     remote = dvc_remote(project.folder)
     if remote is None or not project.config.train.dvc_pull:
         return
+    command = ["dvc", "pull", "--allow-missing"]
+    problem = ""
     try:
-        run_command(
-            environment,
-            ["dvc", "pull", "--allow-missing"],
-            cwd=project.folder,
-            label="Pull",
-            timeout=3600,
-        )
-    except CommandFailed as problem:
+        run_command(environment, command, cwd=project.folder, label="Pull", timeout=3600)
+    except CommandFailed as failed:
+        problem = failed.message
+    missing = [path for path in _tracked_by_dvc(project.folder) if not path.exists()]
+    if missing and not problem:
+        problem = f"{missing[0].relative_to(project.folder)} is missing after dvc pull."
+    if problem:
         raise Failure(
-            f"The DVC remote {remote!r} gave no data: {problem.message} Check its credentials: the "
+            f"The DVC remote {remote!r} gave no data: {problem} Check its credentials: the "
             "secret ENV hands KEY=VALUE lines to the command."
-        ) from None
+        )
+
+
+def _tracked_by_dvc(folder: Path) -> list[Path]:
+    """Give the files that ``.dvc`` files below ``folder`` stand for."""
+    found = []
+    for path in sorted(folder.rglob("*.dvc")):
+        if not path.is_file() or ".dvc" in path.relative_to(folder).parts[:-1]:
+            continue
+        try:
+            outs = YAML(typ="safe").load(path.read_text(encoding="utf-8"))["outs"]
+            found += [path.parent / out["path"] for out in outs]
+        except (YAMLError, OSError, KeyError, TypeError):
+            raise Failure("This is not a file of DVC's.", file=path) from None
+    return found
 
 
 def run_data_command(project: Project, environment: Environment, timeout: float) -> None:
