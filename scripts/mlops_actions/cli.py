@@ -21,6 +21,7 @@ COMMANDS = {
     "gate": "Decide whether the candidate is blessed.",
     "comment": "Keep the report on the pull request up to date.",
     "publish": "Register a blessed candidate and move its alias.",
+    "scan": "Decide by Trivy's reports whether an image may be used.",
     "registry": "Look at the registry: fetch the baseline, open MLflow's page.",
     "local": "Run a repository's workflows on this machine.",
     "schema": "Print the JSON Schema of mlops.yaml.",

@@ -1,0 +1,141 @@
+"""The verdict on an image in Markdown, and as lines for a terminal."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from mlops_actions.report.markdown import escape
+from mlops_actions.scan.policy import Judged, Judgement, WaiverState
+
+_MOST_ROWS = 50  # Of a table: GitHub cuts a summary off at 1 MiB.
+_LONGEST = 120  # Characters of a cell; a title may be a paragraph.
+_ADDRESS = re.compile(r"https://[\w.-]+(?:/[\w./%#?=&+~:-]*)?")
+
+
+def _text(value: object) -> str:
+    # Control characters would end a table's row, or colour a terminal.
+    return escape(re.sub(r"[\s\x00-\x1f\x7f-\x9f]+", " ", str(value or "")).strip())
+
+
+def _cell(value: object) -> str:
+    text = str(value or "")
+    return _text(text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…")
+
+
+def _id(one: Judged) -> str:
+    address = one.finding.url
+    if _ADDRESS.fullmatch(address) and "&" not in address:
+        return f"[{_cell(one.finding.id)}]({address})"
+    return _cell(one.finding.id)
+
+
+def _place(one: Judged) -> str:
+    finding = one.finding
+    place = finding.path or finding.target
+    return f"{place}:{finding.line}" if finding.line else place
+
+
+def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    lines = [f"| {' | '.join(row)} |" for row in rows]
+    if not lines:
+        return []
+    left_out = len(lines) - _MOST_ROWS
+    more = ["", f"And {left_out} more, in the evidence."] if left_out > 0 else []
+    head = [f"| {' | '.join(heads)} |", f"|{' --- |' * len(heads)}"]
+    return ["", *head, *lines[:_MOST_ROWS], *more]
+
+
+def markdown(judgement: Judgement, image: str | None, ignored: Sequence[Path]) -> str:
+    """Give the summary: failing findings first, waivers with their expiry, counts."""
+    sign, word = ("✅", "passed") if judgement.passed else ("❌", "failed")
+    lines = [f"### {sign} Scan of the image: {word}"]
+    if image:
+        lines += ["", f"`{image}`"]
+    for head, checks in (("", judgement.reasons), ("Warning: ", judgement.tolerated)):
+        for one in checks:
+            lines += ["", f"{head}{_cell(one['name'])}: {_text(one.get('message', 'failed'))}"]
+    lines += _table(
+        ["Severity", "Finding", "Package", "Installed", "Fixed in", "Where", "Title", "Why"],
+        (
+            [
+                one.finding.severity,
+                _id(one),
+                _cell(one.finding.package),
+                _cell(one.finding.installed),
+                _cell(one.finding.fixed),
+                _cell(_place(one)),
+                _cell(one.finding.title),
+                _cell(one.because),
+            ]
+            for one in judgement.failing
+        ),
+    )
+    lines += _waivers(judgement.waivers)
+    warned = [one for one in judgement.findings if one.decision == "warn"]
+    if warned:
+        lines += ["", "#### Not failing by the policy, and not to be forgotten"]
+        lines += _table(
+            ["Severity", "Finding", "Where", "Why"],
+            (
+                [one.finding.severity, _id(one), _cell(_place(one)), _cell(one.because)]
+                for one in warned
+            ),
+        )
+    counts = judgement.counts()
+    lines += ["", "#### Findings"]
+    lines += _table(
+        ["Severity", "All", "Failing", "Waived", "Warned of", "Listed"],
+        (
+            [severity, *(str(row[key]) for key in ("total", "fail", "waived", "warn", "listed"))]
+            for severity, row in counts.items()
+        ),
+    )
+    if ignored:
+        names = ", ".join(_cell(path.name) for path in ignored)
+        lines += ["", f"Not used, for the policy is in mlops.yaml: {names}."]
+    return "\n".join(lines)
+
+
+def _waivers(waivers: Sequence[WaiverState]) -> list[str]:
+    if not waivers:
+        return []
+    words = {"active": "", "expired": "**expired**: it waives nothing", "unused": "matches nothing"}
+    ordered = sorted(waivers, key=lambda one: one.waiver.expires)
+    return [
+        "",
+        "#### Waivers",
+        *_table(
+            ["Finding", "Only in", "Expires", "Days left", "Owner", "Reason", "Matches", ""],
+            (
+                [
+                    _cell(one.waiver.id),
+                    _cell(" ".join(filter(None, (one.waiver.package, one.waiver.target)))),
+                    one.waiver.expires.isoformat(),
+                    str(one.days_left),
+                    _cell(one.waiver.owner),
+                    _cell(one.waiver.reason),
+                    str(one.matches),
+                    words[one.status],
+                ]
+                for one in ordered
+            ),
+        ),
+    ]
+
+
+def plain(judgement: Judgement) -> str:
+    """Give the verdict and what fails, to be read in a terminal."""
+    lines = [f"verdict: {'passed' if judgement.passed else 'failed'}"]
+    lines += [f"  {one['name']}: {one.get('message', 'failed')}" for one in judgement.reasons]
+    for one in judgement.failing:
+        finding = one.finding
+        what = " ".join(part for part in (finding.package, finding.installed) if part)
+        words = (finding.id, what or _place(one), one.because)
+        lines.append("  - " + re.sub(r"[\x00-\x1f\x7f-\x9f]", "?", "  ".join(words)))
+    waived = sum(one.decision == "waived" for one in judgement.findings)
+    lines.append(
+        f"findings: {len(judgement.findings)}, {len(judgement.failing)} failing, {waived} waived"
+    )
+    return "\n".join(lines)
