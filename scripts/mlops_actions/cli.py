@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from mlops_actions import __version__, github
 from mlops_actions.errors import ConfigurationError, Failure
@@ -21,6 +22,7 @@ COMMANDS = {
     "gate": "Decide whether the candidate is blessed.",
     "comment": "Keep the report on the pull request up to date.",
     "publish": "Register a blessed candidate and move its alias.",
+    "build": "Build the image of a blessed version and prove it.",
     "scan": "Decide by Trivy's reports whether an image may be used.",
     "registry": "Look at the registry: fetch the baseline, open MLflow's page.",
     "local": "Run a repository's workflows on this machine.",
@@ -35,6 +37,10 @@ class _Parser(argparse.ArgumentParser):
             allow_abbrev=False,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
+
+    def error(self, message: str) -> NoReturn:
+        """Say it as every other error is said: with an annotation, on GitHub."""
+        raise ConfigurationError(f"{message}; see {self.prog} --help.")
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:

@@ -1,0 +1,109 @@
+"""The command: ``resolve`` and ``image``, each writing into one work folder."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from mlops_actions import config, github
+from mlops_actions.build import blessed as versions
+from mlops_actions.build.requirements import Index
+
+_VERSION = "version.json"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the sub-commands."""
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    resolve = actions.add_parser("resolve", help="Fetch one version and verify its evidence.")
+    image = actions.add_parser("image", help="Build the image, and prove what was built.")
+    for one in (resolve, image):
+        one.add_argument("--config", type=Path, default=Path("mlops.yaml"), help="mlops.yaml.")
+        one.add_argument("--output", type=Path, required=True, help="Work folder.")
+    resolve.add_argument("--version", default="", help="A number; by default @challenger's.")
+    resolve.add_argument(
+        "--rebuild", default="false", help="true builds although an image is recorded."
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run a sub-command."""
+    loaded = config.load(arguments.config)
+    if arguments.action == "resolve":
+        rebuild = github.boolean("rebuild", arguments.rebuild)
+        return _resolve(loaded, arguments.version, arguments.output, rebuild=rebuild)
+    from mlops_actions.build import proof
+    from mlops_actions.evidence import write_json
+
+    blessed = versions.Blessed.read(arguments.output / _VERSION)
+    with _index() as index:
+        document = proof.make(loaded, blessed, arguments.output, index)
+    write_json(arguments.output / "build.json", document)
+    predicate = document["predicate"]
+    github.set_output("verdict", predicate["verdict"])
+    github.set_output("local-image", proof.local_name(blessed))
+    github.add_summary(proof.summary(document))
+    for check in predicate["checks"]:
+        if check["status"] not in {"pass", "skipped"}:
+            github.error(f"{check['name']}: {check.get('message') or check['observed']}")
+    return 0 if predicate["verdict"] == "passed" else 1
+
+
+def _resolve(loaded: config.Project, wanted: str, output: Path, *, rebuild: bool) -> int:
+    from mlops_actions.evidence import write_json
+    from mlops_actions.registry.store import Registry
+    from mlops_actions.state import Checkout
+
+    shutil.rmtree(output, ignore_errors=True)
+    output.mkdir(parents=True)
+    name = loaded.config.name
+    github.set_output("model", name)
+
+    def look(registry: Registry, checkout: Checkout) -> int:
+        version = versions.find(registry, name, wanted)
+        github.set_output("version", version.version)
+        record = versions.read_record(checkout, name, version.version)
+        if record is not None and not rebuild:
+            github.info(f"{name} version {version.version} is built: {record['reference']}")
+            github.add_summary(
+                f"**{name}** version **{version.version}** is built already: nothing to do.\n\n"
+                f"`{record['reference']}`"
+            )
+            github.set_output("built", "true")
+            github.set_output("digest", str(record["digest"]))
+            github.set_output("reference", str(record["reference"]))
+            return 0
+        github.set_output("built", "false")
+        blessed = versions.fetch(registry, version, output)
+        write_json(output / _VERSION, blessed.document())
+        github.info(f"{name} version {version.version} is blessed, and its evidence holds")
+        return 0
+
+    return versions.with_registry(loaded, look)
+
+
+@contextmanager
+def _index() -> Iterator[Index]:
+    """The package index and certificate that the secrets name; the certificate as a file."""
+    url = os.environ.get("MLOPS_INDEX_URL", "").strip() or None
+    if url:
+        github.mask(url)
+        found = re.match(r"https?://[^/@]*:([^/@]+)@", url)
+        if found:
+            github.mask(found[1])
+    text = os.environ.get("MLOPS_CA_CERTIFICATE", "").strip()
+    own = os.environ.get("SSL_CERT_FILE", "")
+    with tempfile.TemporaryDirectory(prefix="mlops-ca-") as folder:
+        certificate = Path(own) if own and Path(own).is_file() else None
+        if text:
+            certificate = Path(folder) / "ca.pem"
+            system = Path("/etc/ssl/certs/ca-certificates.crt")
+            known = system.read_text(encoding="utf-8") if system.is_file() else ""
+            certificate.write_text(f"{known}\n{text}\n", encoding="utf-8")
+        yield Index(url=url, certificate=certificate)
