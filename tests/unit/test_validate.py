@@ -111,7 +111,7 @@ def test_good_data_passes_and_is_described(make):
     assert data["training"]["cutoff"] == "2013-01-02T15:00:00"
     assert data["shared_evaluation"] is True
     development = data["evaluation"]["development"]
-    assert development["overlap"] == {"keys": 0, "content": 0}
+    assert development["overlap"] == {"keys": 0, "content": 0, "ordinary": 0.0}
     assert development["before_cutoff"] == 0
     keys = pl.read_parquet(make.output / development["keys"]["file"])
     assert keys.columns == ["id", "late", "day", "weight", "time", "origin"]
@@ -388,7 +388,7 @@ def test_overlap_by_key_and_by_content(make):
     )  # Known ids, new content.
     make.validate(training, pl.concat([training[:3], renamed, changed, rows(5, 500)]))
     overlap = make.read("data.json")["evaluation"]["development"]["overlap"]
-    assert overlap == {"keys": 3 + 4, "content": 3 + 2}
+    assert overlap == {"keys": 3 + 4, "content": 3 + 2, "ordinary": 0.0}
 
 
 def test_overlap_does_not_depend_on_integer_width(make):
@@ -397,7 +397,28 @@ def test_overlap_does_not_depend_on_integer_width(make):
         schema="schema_type: polars_dataframe\ncolumns: {id: {}}\n",
     )  # fmt: skip
     overlap = make.read("data.json")["evaluation"]["development"]["overlap"]
-    assert overlap == {"keys": 3, "content": 3}
+    assert overlap == {"keys": 3, "content": 3, "ordinary": 0.0}
+
+
+def test_honest_repeats_are_measured_between_time_blocks_of_the_training_data(make):
+    training = rows(100)
+    # Half of the rows of every fifth of the time say the same: whenever, and in whichever group.
+    half = pl.when(pl.col("id") % 2 == 0)
+    training = training.with_columns(
+        distance=half.then(7).otherwise("distance"),
+        late=half.then(statement=True).otherwise("late"),
+        origin=half.then(pl.lit("JFK")).otherwise("origin"),
+    )
+    repeated = training[:6].with_columns(
+        pl.col("id") + 2000, pl.col("time") + datetime.timedelta(days=50)
+    )
+    make.validate(training, repeated)
+    overlap = make.read("data.json")["evaluation"]["development"]["overlap"]
+    assert overlap == {"keys": 0, "content": 6, "ordinary": 0.5}
+    # All rows of one moment: there are no two blocks to compare.
+    make.validate(training.with_columns(time=pl.lit(START)), repeated)
+    overlap = make.read("data.json")["evaluation"]["development"]["overlap"]
+    assert "ordinary" not in overlap
 
 
 def test_rows_before_the_cutoff_are_counted(make):

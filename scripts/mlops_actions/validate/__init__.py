@@ -15,7 +15,7 @@ from typing import Any
 
 from mlops_actions import config as configuration
 from mlops_actions import evidence, github
-from mlops_actions.config import EVALUATION_SETS, EvaluationSet, Project
+from mlops_actions.config import EVALUATION_SETS, Config, EvaluationSet, Project
 from mlops_actions.errors import ConfigurationError, Failure
 from mlops_actions.project import (
     Environment,
@@ -198,7 +198,7 @@ def validate_project(
                 )
             except Failure as failure:
                 checks.append(_unreadable(failure, data))
-        overlaps = _overlaps(datasets, config.id)
+        overlaps = _overlaps(datasets, config)
         # Evaluation first: the training rows are then compared with it as they go by.
         for data in sorted(datasets, key=lambda item: TRAINING in item.roles):
             if data.opened is None:
@@ -287,12 +287,14 @@ def _of(check: evidence.Check, data: _Dataset) -> evidence.Check:
     return check | {"file": data.path} | check | names  # type: ignore[return-value]
 
 
-def _overlaps(datasets: Sequence[_Dataset], identifier: str) -> dict[str, Overlap]:
+def _overlaps(datasets: Sequence[_Dataset], config: Config) -> dict[str, Overlap]:
     training = datasets[0].opened
     if training is None:
         return {}
+    time = as_time(training, config.time) if config.time in training.columns else None
+    occasion = [name for name in (config.time, config.group) if name]
     return {
-        data.path: Overlap(training, data.opened, identifier)
+        data.path: Overlap(training, data.opened, config.id, occasion=occasion, time=time)
         for data in datasets[1:]
         if data.opened is not None
     }
@@ -421,7 +423,10 @@ def _write_manifest(
             target = output / "evaluation" / f"{name}.parquet"
             keys = manifest.write_keys(rows, config.key_columns, target)
         overlap = overlaps.get(paths[name])
-        same = {"keys": rows.rows, "content": rows.rows}  # The training file itself.
+        same: dict[str, int | float] = {
+            "keys": rows.rows,
+            "content": rows.rows,
+        }  # The training file itself.
         counts = overlap.counts() if overlap is not None else same
         evaluation[name] = entry | {"keys": keys, "overlap": counts}
         if counts["keys"] or counts["content"]:

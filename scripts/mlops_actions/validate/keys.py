@@ -15,6 +15,8 @@ from mlops_actions.validate.examples import Shown, Tally
 from mlops_actions.validate.source import Batch, Source
 
 _SEED = 20130101  # Any: all hashes of a run use it.
+BLOCKS = 5
+"""Parts of the training data's time between which rows honestly repeat."""
 
 
 class Uniqueness:
@@ -91,17 +93,34 @@ def comparable(columns: Collection[str], left: Source, right: Source) -> list[pl
 
 
 class Overlap:
-    """How many rows of an evaluation set occur in the training data, by id and by content."""
+    """How many rows of an evaluation set occur in the training data, by id and by content.
 
-    def __init__(self, training: Source, evaluation: Source, identifier: str) -> None:
+    Content is every column but the id, the time and the group, which name an occasion instead of
+    describing it. How often honest rows repeat so is measured on the training data itself: its
+    time is cut into `BLOCKS` of equally many rows, and each block is compared with the others.
+    """
+
+    def __init__(
+        self,
+        training: Source,
+        evaluation: Source,
+        identifier: str,
+        *,
+        occasion: Collection[str] = (),
+        time: pl.Expr | None = None,
+    ) -> None:
+        """Compare two files; ``occasion`` are their time and group, ``time`` reads the former."""
         both = [name for name in training.columns if name in evaluation.columns]
+        content = [name for name in both if name != identifier and name not in occasion]
         self._parts = {
             "keys": comparable([identifier], training, evaluation) if identifier in both else [],
-            "content": comparable([n for n in both if n != identifier], training, evaluation),
+            "content": comparable(content, training, evaluation),
         }
+        self._time = time
         self._evaluation: dict[str, list[pl.Series]] = {name: [] for name in self._parts}
         self._wanted: dict[str, pl.Series] = {}
         self._found: dict[str, list[pl.Series]] = {name: [] for name in self._parts}
+        self._training: list[pl.DataFrame] = []
 
     def add_evaluation(self, frame: pl.DataFrame) -> None:
         """Take rows of the evaluation set; all of them before any of the training data."""
@@ -118,14 +137,52 @@ class Overlap:
                 self._wanted[name] = pl.concat(self._evaluation[name]).unique()
             hashes = frame.select(columns).hash_rows(_SEED)
             self._found[name].append(hashes.filter(hashes.is_in(self._wanted[name].implode())))
+            if name == "content" and self._time is not None:
+                times = frame.select(self._time.dt.timestamp("us").alias("time")).to_series()
+                self._training.append(pl.DataFrame({"row": hashes, "time": times}))
 
-    def counts(self) -> dict[str, int]:
-        """Give ``keys`` and ``content``: rows of the evaluation set found in the training data."""
-        result = {}
+    def counts(self) -> dict[str, int | float]:
+        """Give ``keys`` and ``content``: rows of the evaluation set found in the training data.
+
+        Where the training data has a time, also ``ordinary``: the largest share of a block's rows
+        that occur in another block of the training data, too.
+        """
+        result: dict[str, int | float] = {}
         for name in self._parts:
             if not self._found[name]:
                 result[name] = 0
                 continue
             found = pl.concat(self._found[name]).unique().implode()
             result[name] = int(pl.concat(self._evaluation[name]).is_in(found).sum())
-        return result
+        ordinary = _repeats(pl.concat(self._training)) if self._training else None
+        return result if ordinary is None else result | {"ordinary": ordinary}
+
+
+def _repeats(rows: pl.DataFrame) -> float | None:
+    """Give the largest share of a time block's rows that repeat in another one.
+
+    ``rows`` has ``row``, a hash, and ``time`` in microseconds. ``None`` where there are fewer
+    blocks than two: no time, or one only.
+    """
+    rows = rows.drop_nulls("time").sort("time")
+    edges = (
+        [rows["time"][rows.height * number // BLOCKS] for number in range(1, BLOCKS)]
+        if (rows.height >= BLOCKS)
+        else []
+    )
+    block = sum((pl.col("time") >= edge).cast(pl.Int8) for edge in sorted(set(edges)))
+    if not edges or not isinstance(block, pl.Expr):
+        return None
+    placed = rows.lazy().select("row", block.alias("block"))
+    spread = placed.unique().group_by("row").len().filter(pl.col("len") > 1).select("row")
+    repeating = spread.with_columns(pl.lit(value=True).alias("repeats"))
+    shares = (
+        placed.join(repeating, on="row", how="left")
+        .group_by("block")
+        .agg(pl.col("repeats").fill_null(value=False).mean())
+        .collect()
+    )
+    if shares.height < 2:  # noqa: PLR2004
+        return None
+    largest = shares["repeats"].max()
+    return float(largest)  # type: ignore[arg-type]
