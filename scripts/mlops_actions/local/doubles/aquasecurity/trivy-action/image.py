@@ -103,7 +103,7 @@ def read(path: Path) -> Image:
     with _opener(path) as open_:
         try:
             image, layers = _layers(open_)
-        except (OSError, ValueError, LookupError, TypeError) as problem:
+        except (OSError, ValueError, LookupError, TypeError, tarfile.TarError) as problem:
             sys.exit(
                 f"::error::{path}: neither an OCI layout nor what docker save writes: {problem}"
             )

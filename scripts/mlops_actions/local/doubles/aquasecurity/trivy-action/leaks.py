@@ -14,7 +14,7 @@ _RULES: tuple[tuple[str, str, str, str, re.Pattern[bytes]], ...] = (
         "AWS",
         "CRITICAL",
         "AWS Access Key ID",
-        re.compile(rb"(?<![A-Za-z0-9+/=])(?:AKIA|ASIA|AROA|AIDA)[A-Z0-9]{16}(?![A-Za-z0-9+/=])"),
+        re.compile(rb"(?<![A-Za-z0-9+/])(?:AKIA|ASIA|AROA|AIDA)[A-Z0-9]{16}(?![A-Za-z0-9+/])"),
     ),
     (
         "github-pat",
