@@ -40,7 +40,9 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Say it as every other error is said: with an annotation, on GitHub."""
-        raise ConfigurationError(f"{message}; see {self.prog} --help.")
+        self.print_usage(sys.stderr)
+        github.error(f"{message} (see {self.prog} --help)")
+        raise SystemExit(2)
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:

@@ -34,9 +34,21 @@ def plain(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
+def words_of(step: Any) -> list[str]:
+    """The words of a step's line, an option and its value apart also where ``=`` joins them.
+
+    Actions join them, so that a value which begins with a dash stays a value.
+    """
+    words: list[str] = []
+    for word in shlex.split(step["run"]):
+        option, joined, value = word.partition("=")
+        words += [option, value] if joined and option.startswith("--") else [word]
+    return words
+
+
 def command_of(step: Any) -> str:
     """The command that a step's line calls, behind the options of the program itself."""
-    words = shlex.split(step["run"])
+    words = words_of(step)
     return next((word for word in words[1:] if word in cli.COMMANDS), "")
 
 
@@ -50,7 +62,7 @@ def command_line(step: Any, inputs: dict[str, Any]) -> list[str]:
         found = _INPUT.fullmatch(str(value))
         if found and inputs.get(found[1], {}).get("default"):
             defaults[f"${variable}"] = plain(inputs[found[1]]["default"])
-    return [defaults.get(word, word) for word in shlex.split(step["run"])]
+    return [defaults.get(word, word) for word in words_of(step)]
 
 
 def call_problems(source: Source) -> Iterator[str]:
@@ -75,7 +87,7 @@ def call_problems(source: Source) -> Iterator[str]:
 
 def _passed(step: Any) -> dict[str, str]:
     """Inputs by the option that they are passed with."""
-    words = shlex.split(step["run"])
+    words = words_of(step)
     variables = {
         f"${name}": found[1]
         for name, value in (step.get("env") or {}).items()
@@ -96,7 +108,7 @@ def _names(step: Any) -> Iterator[str]:
 
 def _defaults(source: Source, step: Any, given: argparse.Namespace) -> Iterator[str]:
     """With an option left out, the command must do what the action does by default."""
-    words, written = command_line(step, source.inputs), shlex.split(step["run"])
+    words, written = command_line(step, source.inputs), words_of(step)
     for option, name in _passed(step).items():
         if "default" not in source.inputs.get(name, {}):
             continue
@@ -136,7 +148,10 @@ def declaration_problems(callers: Iterable[Source], called: dict[str, Source]) -
                             yield f"{name}: {caller.name} and {action.name} differ in {key}"
                     continue
                 secret = secrets.get(name)
-                if secret and given.get(name) != f"${{{{ secrets.{secret} }}}}":
+                # The step that registers gets the credential that writes, where there is one.
+                writing = (secret or "").replace("_TRACKING_", "_WRITE_")
+                handed = {f"${{{{ secrets.{one} }}}}" for one in (secret, writing)}
+                if secret and given.get(name) not in handed:
                     yield f"{caller.name} does not hand {secret} on to {action.name}"
 
 
