@@ -10,6 +10,7 @@ import dataclasses
 import datetime
 import difflib
 import json
+import math
 import os
 import re
 from pathlib import Path
@@ -35,6 +36,7 @@ EvaluationSet = Literal["development", "release", "regression"]
 EVALUATION_SETS: tuple[EvaluationSet, ...] = ("development", "release", "regression")
 
 _DURATION = re.compile(r"([0-9]+)\s*(s|m|h|d|w)")
+_MOST_VARIANTS = 50  # Of one row.
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
@@ -87,6 +89,7 @@ RelativePath = Annotated[str, Field(min_length=1), AfterValidator(_inside)]
 Column = Annotated[str, Field(min_length=1)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Label = int | str | bool
+Value = int | float | str | bool | None
 Severity = Literal["CRITICAL", "HIGH", "MEDIUM", "LOW"]
 Words = Annotated[str, Field(min_length=1), AfterValidator(_words)]
 CalendarDate = Annotated[datetime.date, BeforeValidator(_date)]
@@ -344,6 +347,156 @@ class Fairness(_Section):
         return self
 
 
+class Override(_Section):
+    """Who lets a candidate pass against the gate's verdict, on the default branch."""
+
+    who: Words = Field(description="The account that decided it.")
+    why: Words = Field(description="The reason, in a sentence.")
+    until: int = Field(
+        ge=1, description="The last version that it holds for; later ones are judged as ever."
+    )
+
+
+class Invariance(_Section):
+    """A change of the input that must not move the prediction."""
+
+    name: Words
+    change: dict[Column, list[Value]] = Field(
+        min_length=1, description="Values that are put in, by column; several columns are crossed."
+    )
+    max_change: float = Field(
+        0,
+        ge=0,
+        description="How far the prediction may move: of a probability where there are some, "
+        "else of the number; another label counts as 1.",
+    )
+    max_share: Fraction = Field(0, description="Share of the rows that may move further.")
+
+    @model_validator(mode="after")
+    def _fits(self) -> Invariance:
+        if any(not values for values in self.change.values()):
+            raise ValueError("change: each column needs a value")
+        if math.prod(len(values) for values in self.change.values()) > _MOST_VARIANTS:
+            raise ValueError(f"change: more than {_MOST_VARIANTS} combinations")
+        return self
+
+
+class Direction(_Section):
+    """A change of the input with a known effect on the prediction."""
+
+    name: Words
+    add: dict[Column, float | int] = Field(
+        min_length=1, description="What is added to a row's number, by column."
+    )
+    expect: Literal["increase", "decrease"] = Field(
+        description="Where the number, or the positive label's probability, must not fall behind."
+    )
+    tolerance: float = Field(0, ge=0, description="A step the other way that is no failure.")
+    max_share: Fraction = Field(0, description="Share of the rows that may fail.")
+
+
+class Functionality(_Section):
+    """Rows whose answer is known: the least that a model must get right."""
+
+    name: Words
+    rows: list[dict[Column, Value]] = Field(
+        min_length=1, max_length=1000, description="The columns that the model reads, row by row."
+    )
+    expect: Label | None = Field(None, description="The label that each row must get.")
+    min: float | None = Field(
+        None, description="The number, or the positive label's probability, is at least this."
+    )
+    max: float | None = Field(None, description="It is at most this.")
+
+    @model_validator(mode="after")
+    def _asks_something(self) -> Functionality:
+        if self.expect is None and self.min is None and self.max is None:
+            raise ValueError("needs expect, min or max")
+        return self
+
+
+class Behaviour(_Section):
+    """What the model does when its input is changed on purpose."""
+
+    rows: int = Field(
+        500, ge=1, le=10_000, description="Rows of the evaluation set that are changed."
+    )
+    invariance: list[Invariance] = Field(default_factory=list)
+    directional: list[Direction] = Field(default_factory=list)
+    minimum_functionality: list[Functionality] = Field(default_factory=list)
+    tests: RelativePath | None = Field(
+        None,
+        description="A pytest file of the project's, run in the project environment; its fixture "
+        "predict takes a data frame and gives the candidate's predictions.",
+    )
+    timeout: Duration = Field("15m", description="The tests are stopped after this time.")
+
+    @model_validator(mode="after")
+    def _asks_something(self) -> Behaviour:
+        declared: list[Invariance | Direction | Functionality] = [
+            *self.invariance, *self.directional, *self.minimum_functionality,
+        ]  # fmt: skip
+        if not declared and self.tests is None:
+            raise ValueError(
+                "behaviour must ask for something: invariance, directional, "
+                "minimum_functionality or tests"
+            )
+        names = [case.name for case in declared]
+        if len(set(names)) != len(names):
+            raise ValueError("each case needs a name of its own")
+        return self
+
+
+class RunningCost(_Section):
+    """How long an answer may take, and what the model may weigh."""
+
+    max_ratio: float | None = Field(
+        None, gt=0, description="Largest ratio of the candidate's time to the champion's, shown."
+    )
+    max_row: float | None = Field(
+        None, gt=0, description="Longest time of one row, in milliseconds, shown."
+    )
+    max_batch: float | None = Field(
+        None, gt=0, description="Longest time of a batch, in milliseconds, shown."
+    )
+    quantile: Literal["p50", "p95", "p99"] = Field(
+        "p95", description="The quantile of the times that these refer to."
+    )
+    batch: int = Field(1000, ge=2, le=1_000_000, description="Rows of a batch.")
+    rounds: int = Field(
+        200, ge=50, le=10_000, description="Times that each model is asked, in turns."
+    )
+    max_memory: int | None = Field(None, ge=1, description="Largest peak memory, in bytes.")
+    max_model_size: int | None = Field(None, ge=1, description="Largest size of the model's files.")
+    max_load: float | None = Field(None, gt=0, description="Longest time of loading, in seconds.")
+
+    @model_validator(mode="after")
+    def _asks_something(self) -> RunningCost:
+        asked = (
+            self.max_ratio, self.max_row, self.max_batch,
+            self.max_memory, self.max_model_size, self.max_load,
+        )  # fmt: skip
+        if all(value is None for value in asked):
+            raise ValueError(
+                "latency must ask for something: max_ratio, max_row, max_batch, max_memory, "
+                "max_model_size or max_load"
+            )
+        return self
+
+
+class Explanation(_Section):
+    """What the model listens to: permutation importance."""
+
+    metric: str | None = Field(
+        None, min_length=1, description="A metric of the gate's; by default the first."
+    )
+    rows: int = Field(2_000, ge=100, le=100_000, description="Rows whose columns are permuted.")
+    repeats: int = Field(3, ge=1, le=20, description="Permutations of each column.")
+    max_importance_share: float | None = Field(
+        None, gt=0, lt=1, description="Largest share of all importance that one column may have."
+    )
+
+
 class Gate(_Section):
     """What the candidate must show before it is blessed."""
 
@@ -376,11 +529,29 @@ class Gate(_Section):
     max_verdicts: int | None = Field(
         None, ge=1, description="Verdicts that one release set may give before it is worn out."
     )
+    behaviour: Behaviour | None = None
+    latency: RunningCost | None = None
+    explanation: Explanation | None = None
+    approval_label: str = Field(
+        "policy-approved",
+        min_length=1,
+        max_length=50,
+        description="Label by which someone else approves a change of the policy.",
+    )
+    override: Override | None = None
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Gate:
+        metric = self.explanation and self.explanation.metric
+        if metric and metric not in self.metrics:
+            raise ValueError(f"explanation: gate.metrics has no {metric}")
+        return self
 
     @property
     def columns(self) -> list[str]:
         """The columns that slices and fairness divide the rows by."""
-        parts = [part.columns for part in (*self.slices, *self.fairness)]
+        divided: list[Slice | Fairness] = [*self.slices, *self.fairness]
+        parts = [part.columns for part in divided]
         return list(dict.fromkeys(column for columns in parts for column in columns))
 
 

@@ -24,6 +24,14 @@ bootstrap: refuse
 mode: enabled
 self_test: strict
 max_verdicts: 20
+behaviour:
+  rows: 300
+  invariance: [{name: origin, change: {origin: [LGA, EWR]}, max_change: 0.02, max_share: 0.01}]
+  directional: [{name: later, add: {departure: 60}, expect: increase, tolerance: 0.05}]
+  minimum_functionality: [{name: night, rows: [{departure: 300}], min: 0.1, max: 0.4}]
+  tests: tests/behaviour.py
+latency: {max_ratio: 1.5, max_row: 50, quantile: p95, max_memory: 1000}
+explanation: {max_importance_share: 0.6}
 """
 
 LOOSER = [
@@ -55,6 +63,27 @@ LOOSER = [
     ("mode: enabled", "mode: dry_run"),
     ("mode: enabled", "mode: disabled"),
     ("strict", "warn"),
+    ("rows: 300", "rows: 200"),
+    ("max_change: 0.02", "max_change: 0.03"),
+    ("max_share: 0.01", "max_share: 0.02"),
+    ("tolerance: 0.05", "tolerance: 0.06"),
+    ("min: 0.1, max", "min: 0.05, max"),
+    ("max: 0.4", "max: 0.5"),
+    (", max: 0.4", ""),
+    (
+        "  directional: [{name: later, add: {departure: 60}, expect: increase, tolerance: 0.05}]\n",
+        "",
+    ),
+    ("  tests: tests/behaviour.py\n", ""),
+    ("max_ratio: 1.5", "max_ratio: 1.6"),
+    ("max_ratio: 1.5, ", ""),
+    ("max_row: 50", "max_row: 60"),
+    ("quantile: p95", "quantile: p50"),
+    ("max_memory: 1000", "max_memory: 2000"),
+    ("latency: {max_ratio: 1.5, max_row: 50, quantile: p95, max_memory: 1000}\n", ""),
+    ("explanation: {max_importance_share: 0.6}\n", ""),
+    ("max_importance_share: 0.6", "max_importance_share: 0.7"),
+    ("self_test: strict", "self_test: strict\noverride: {who: ada, why: so, until: 3}"),
     ("max_verdicts: 20", "max_verdicts: 30"),
     ("max_verdicts: 20\n", ""),
 ]

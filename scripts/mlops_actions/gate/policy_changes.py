@@ -21,8 +21,26 @@ _LARGER_IS_LOOSER = {
     "max",
     "max_verdicts",
     "min_slice_size",
+    "max_change",
+    "max_share",
+    "tolerance",
+    "max_ratio",
+    "max_row",
+    "max_batch",
+    "max_memory",
+    "max_model_size",
+    "max_load",
+    "max_importance_share",
 }
-_SMALLER_IS_LOOSER = {"min_absolute_change", "min_relative_change", "min", "min_rows", "confidence"}
+_SMALLER_IS_LOOSER = {
+    "min_absolute_change",
+    "min_relative_change",
+    "min",
+    "min_rows",
+    "confidence",
+    "rows",
+    "rounds",
+}
 # From the loosest to the strictest.
 _ORDERS: dict[str, tuple[object, ...]] = {
     "bootstrap": ("allow", "refuse"),
@@ -33,7 +51,10 @@ _ORDERS: dict[str, tuple[object, ...]] = {
     "unattested": ("allow", "refuse"),
     "unseen_categories": ("ignore", "warn", "fail"),
     "unique_id": (False, True),
+    "quantile": ("p50", "p95", "p99"),
 }
+# Sections of the gate that may be missing.
+_SECTIONS = ("behaviour", "latency", "explanation")
 # What decides besides the gate's own section. A change of these is neither looser nor stricter by
 # itself, but the same words may mean something else after it.
 _MEANING = (
@@ -114,10 +135,16 @@ def shrunk(old: Mapping[str, int], new: Mapping[str, int]) -> list[Change]:
 
 
 def _gate(old: Config, new: Config) -> Iterator[Change]:
-    sections = {"metrics", "slices", "fairness"}
+    sections = {"metrics", "slices", "fairness", *_SECTIONS, "override"}
     for key in Gate.model_fields:
         if key not in sections:
             yield from _plain(("gate", key), key, getattr(old.gate, key), getattr(new.gate, key))
+    for key in _SECTIONS:
+        yield from _section(("gate", key), getattr(old.gate, key), getattr(new.gate, key))
+    if new.gate.override != old.gate.override:
+        effect: Effect = "stricter" if new.gate.override is None else "looser"
+        before, after = _dump(old.gate.override), _dump(new.gate.override)
+        yield Change(where=("gate", "override"), effect=effect, before=before, after=after)
     yield from _mapping(
         ("gate", "metrics"),
         {name: (name, policy, old) for name, policy in old.gate.metrics.items()},
@@ -212,6 +239,33 @@ def _fields(where: tuple[str, ...], old: BaseModel, new: BaseModel) -> Iterator[
         yield from _plain((*where, key), key, getattr(old, key), getattr(new, key))
 
 
+def _section(
+    where: tuple[str, ...], old: BaseModel | None, new: BaseModel | None
+) -> Iterator[Change]:
+    """Compare behaviour, latency or explanation, of which nothing need be asked."""
+    if old is None or new is None:
+        yield from _plain(where, where[-1], _dump(old), _dump(new))
+        return
+    for key in type(old).model_fields:
+        was, is_ = getattr(old, key), getattr(new, key)
+        if isinstance(was, list):
+            before, after = ({case.name: case for case in cases} for cases in (was, is_))
+            yield from _mapping((*where, key), before, after, _case)
+        else:
+            yield from _plain((*where, key), key, was, is_)
+
+
+def _case(where: tuple[str, ...], old: BaseModel, new: BaseModel) -> Iterator[Change]:
+    """Compare a case of behaviour; other rows or values are another question."""
+    for key in type(old).model_fields:
+        was, is_ = getattr(old, key), getattr(new, key)
+        if isinstance(was, (list, dict)):
+            if was != is_:
+                yield Change(where=(*where, key), effect="different", before=was, after=is_)
+        else:
+            yield from _plain((*where, key), key, was, is_)
+
+
 def _lists(was: list[Any] | None, is_: list[Any] | None, everything: bool) -> Effect:
     if was is None or is_ is None:
         return "stricter" if (is_ is None) == everything else "looser"
@@ -271,6 +325,8 @@ def _dump(value: Any) -> Any:
 
 
 def _short(value: Any) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(_short(item) for item in value)}]"
     if isinstance(value, dict):
         return ", ".join(f"{key}: {_short(item)}" for key, item in value.items())
     return str(value)
