@@ -125,7 +125,7 @@ def _fixed_data(folder: Path, validate_digest: str) -> dict[str, Any]:
     if predicate["verdict"] != "passed":
         failing = [item["name"] for item in predicate["checks"] if item["status"] == "fail"]
         if failing:
-            listed = ", ".join(failing[:5])
+            listed = ", ".join(dict.fromkeys(failing))
             raise _stop("data", "fail", f"The data did not pass validation: {listed}.")
         said = [item["message"] for item in predicate["checks"] if "message" in item]
         raise _out_of_reach("data", "There is no data: " + (said[0] if said else "no reason given"))
