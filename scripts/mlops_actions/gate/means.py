@@ -4,6 +4,7 @@ The ABC method (DiCiccio & Efron 1992, Biometrika 79:231; DiCiccio & Efron 1996,
 Science 11:189, section 4) is the analytic form of the BCa bootstrap (Efron 1987, JASA 82:171): the
 same second-order accuracy, from derivatives in place of resamples. Where it takes normal quantiles
 this takes t quantiles, since with few groups the standard error itself is uncertain.
+Weighted or grouped rows get the jackknife's standard error and t quantiles (`intervals.spread`).
 """
 
 from __future__ import annotations
@@ -71,9 +72,10 @@ def estimates(
         found = accelerated(moments, function, sample.confidence)
         curve: Curve | None = found.curve
         error = found.error
-        if sample.group is not None and curve is not None:
-            # The skewness of some dozens of groups is mostly noise: correcting it does harm.
-            method = "jackknife by group"
+        if not sample.plain and curve is not None:
+            # The skewness of some dozens of groups, or of few heavy rows, is mostly noise:
+            # correcting it does harm.
+            method = "jackknife" if sample.group is None else "jackknife by group"
             error, degrees = spread(found.estimate - function(moments.left_out()))
             scale = bounded_scale(found.estimate, bounds)
             curve = Student.on_scale(found.estimate, error, degrees, scale)

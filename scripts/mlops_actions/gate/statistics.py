@@ -4,7 +4,7 @@
 interval; the method depends on the metric's family (see `metrics`):
 
 - counts: `tables` (half a count a cell, sampled);
-- functions of means: `bca` (ABC, the analytic BCa);
+- functions of means: `means` (ABC, the analytic BCa; for weighted or grouped rows the jackknife);
 - ROC-AUC: `delong`; other metrics of order: `ranking`, linearised, with t quantiles.
 
 Rows in groups are never taken as independent, and weights count throughout. What has no answer
