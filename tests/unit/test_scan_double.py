@@ -342,6 +342,35 @@ def test_rules_for_secrets_can_be_switched_off(step):
     assert ids(step(INPUT=image), "Secrets") == []
 
 
+def test_an_image_of_the_engine(step, tmp_path):
+    """The engine is a program that answers like it: what is asked of it is what counts."""
+    name = f"registry.example/tiny@sha256:{'b' * 64}"
+    archive = as_tar(saved_files([DEBIAN, package("jinja2", "2.10")]), tmp_path / "image.tar")
+    facts = tmp_path / "facts.json"
+    facts.write_text(json.dumps([{"RepoTags": ["tiny:1"], "RepoDigests": [name]}]))
+    pulled = tmp_path / "pulled"
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    (programs / "docker").write_text(
+        "#!/bin/sh\n"
+        f'[ "$DOCKER_HOST" = "tcp://engine" ] || exit 9\n'
+        'case "$1 $2" in\n'
+        f'"image inspect") [ -e {pulled} ] && [ "$3" = "{name}" ] && exec cat {facts}; exit 1;;\n'
+        f'"pull --quiet") [ "$3" = "{name}" ] && exec touch {pulled}; exit 1;;\n'
+        f'"save --output") exec cp {archive} "$3";;\n'
+        "esac\nexit 8\n"
+    )
+    (programs / "docker").chmod(0o755)
+    found = {"PATH": f"{programs}:{os.environ['PATH']}", "DOCKER_ENGINE": "tcp://engine"}
+    assert step(IMAGE_REF="other:1", **found) == {}
+    assert "unable to find the image other:1" in step.log
+    report = step(IMAGE_REF=name, **found)
+    assert step.code == 0, step.log
+    assert report["Metadata"]["RepoDigests"] == [name]
+    assert report["ArtifactName"] == name
+    assert "CVE-2019-10906" in ids(report)
+
+
 @pytest.mark.parametrize(
     ("inputs", "message"),
     [

@@ -127,7 +127,7 @@ def read(path: Path) -> Report:
     if not isinstance(document, dict) or "SchemaVersion" not in document:
         raise Failure("This is not a report of Trivy's: it has no SchemaVersion.", file=path)
     version = document["SchemaVersion"]
-    if version != SCHEMA_VERSION or isinstance(version, bool):
+    if version != SCHEMA_VERSION:
         raise Failure(
             f"The report has SchemaVersion {version!r}; only {SCHEMA_VERSION} is understood. Use a "
             "version of Trivy that writes it.",
