@@ -227,7 +227,7 @@ def truths(kind: Kind) -> tuple[dict[str, tuple[float, float]], bool]:
 def simulate(kind: Kind, pairs: int, names: Sequence[str] | None = None) -> list[Cell]:
     """Return one cell for each metric of the kind."""
     found, many = truths(kind)
-    names = names or kind.metrics
+    names = [name for name in kind.metrics if not names or name in names]
     task = "regression" if kind.task == "regression" else "classification"
     metrics = {name: lookup(name, task) for name in names}
     covered = dict.fromkeys(names, 0)

@@ -1,5 +1,7 @@
 """The metrics of the gate have scikit-learn's values and names."""
 
+import pickle
+
 import numpy as np
 import pytest
 import sklearn.metrics
@@ -247,6 +249,7 @@ def test_metrics_of_two_classes_point_to_those_of_many():
     with pytest.raises(UnknownMetric, match="needs two labels") as caught:
         lookup("f1", "classification", classes=3)
     assert "f1_macro" in caught.value.suggestions
+    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)  # noqa: S301
 
 
 @pytest.mark.parametrize(

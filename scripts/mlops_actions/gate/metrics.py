@@ -150,7 +150,7 @@ class UnknownMetric(KeyError):
     """
 
     def __init__(self, name: str, reason: str, suggestions: list[str]) -> None:
-        super().__init__(name)
+        super().__init__(name, reason, suggestions)  # All, so that it can be pickled.
         self.name = name
         self.reason = reason
         self.suggestions = suggestions
