@@ -24,6 +24,7 @@ COMMANDS = {
     "publish": "Register a blessed candidate and move its alias.",
     "build": "Build the image of a blessed version and prove it.",
     "scan": "Decide by Trivy's reports whether an image may be used.",
+    "push": "Push an image that was proved and scanned.",
     "registry": "Look at the registry: fetch the baseline, open MLflow's page.",
     "local": "Run a repository's workflows on this machine.",
     "schema": "Print the JSON Schema of mlops.yaml.",

@@ -671,7 +671,7 @@ class Build(_Section):
         None,
         pattern=r"^[a-z0-9][a-z0-9._/:-]*(@sha256:[0-9a-f]{64})?$",
         description="Base image with Python, best with its digest; by default "
-        "python:<the model's version>-slim-bookworm, resolved when the build starts.",
+        "python:<the model's version>-slim-trixie, resolved when the build starts.",
     )
     dockerfile: RelativePath | None = Field(
         None, description="A Dockerfile of your own; it gets the same build context."

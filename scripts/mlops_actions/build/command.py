@@ -26,6 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for one in (resolve, image):
         one.add_argument("--config", type=Path, default=Path("mlops.yaml"), help="mlops.yaml.")
         one.add_argument("--output", type=Path, required=True, help="Work folder.")
+    resolve.add_argument(
+        "--upload-sarif", default="auto", help="Findings to code scanning: auto, true or false."
+    )
     resolve.add_argument("--version", default="", help="A number; by default @challenger's.")
     resolve.add_argument(
         "--rebuild", default="false", help="true builds although an image is recorded."
@@ -37,6 +40,10 @@ def run(arguments: argparse.Namespace) -> int:
     loaded = config.load(arguments.config)
     if arguments.action == "resolve":
         rebuild = github.boolean("rebuild", arguments.rebuild)
+        sarif = plan_has("upload-sarif", arguments.upload_sarif)
+        github.set_output("upload-sarif", "true" if sarif else "false")
+        if not sarif:
+            github.info("Findings are not sent to code scanning (upload-sarif).")
         return _resolve(loaded, arguments.version, arguments.output, rebuild=rebuild)
     from mlops_actions.build import proof
     from mlops_actions.evidence import write_json
@@ -46,13 +53,19 @@ def run(arguments: argparse.Namespace) -> int:
         document = proof.make(loaded, blessed, arguments.output, index)
     write_json(arguments.output / "build.json", document)
     predicate = document["predicate"]
-    github.set_output("verdict", predicate["verdict"])
-    github.set_output("local-image", proof.local_name(blessed))
     github.add_summary(proof.summary(document))
     for check in predicate["checks"]:
         if check["status"] not in {"pass", "skipped"}:
             github.error(f"{check['name']}: {check.get('message') or check['observed']}")
     return 0 if predicate["verdict"] == "passed" else 1
+
+
+def plan_has(name: str, value: str) -> bool:
+    """Read an input that is true, false or auto: what only every public repository has."""
+    if value != "auto":
+        return github.boolean(name, value)
+    repository = github.event().payload.get("repository") or {}
+    return repository.get("private") is False
 
 
 def _resolve(loaded: config.Project, wanted: str, output: Path, *, rebuild: bool) -> int:
@@ -75,11 +88,8 @@ def _resolve(loaded: config.Project, wanted: str, output: Path, *, rebuild: bool
                 f"**{name}** version **{version.version}** is built already: nothing to do.\n\n"
                 f"`{record['reference']}`"
             )
-            github.set_output("built", "true")
-            github.set_output("digest", str(record["digest"]))
-            github.set_output("reference", str(record["reference"]))
+            github.set_output("built-version", version.version)
             return 0
-        github.set_output("built", "false")
         blessed = versions.fetch(registry, version, output)
         write_json(output / _VERSION, blessed.document())
         github.info(f"{name} version {version.version} is blessed, and its evidence holds")

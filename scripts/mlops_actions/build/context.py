@@ -65,7 +65,7 @@ def python_of(document: dict[str, Any]) -> str:
 
 def default_base(python: str) -> str:
     """The base image for a Python, when mlops.yaml names none."""
-    return f"docker.io/library/python:{python}-slim-bookworm"
+    return f"docker.io/library/python:{python}-slim-trixie"
 
 
 def write(
