@@ -6,6 +6,7 @@ import copy
 import datetime
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlops_actions import cli, github
+from mlops_actions import cli, config, github
 from mlops_actions.errors import Failure
 from mlops_actions.scan import trivy
 from mlops_actions.scan.trusted import untrusted_configuration
@@ -640,3 +641,15 @@ def test_they_are_said_not_to_count(scan):
     assert "::warning file=.trivyignore::Not used" in scan.text
     assert scan.predicate["ignored_configuration"] == [".trivyignore"]
     assert "trivyignore" in scan.summary
+
+
+# The page about it.
+
+PAGE = (Path(__file__).resolve().parents[2] / "docs" / "scan.md").read_text()
+
+
+def test_the_page_names_every_setting_and_its_example_is_read():
+    for name in (*config.Scan.model_fields, *config.Waiver.model_fields):
+        assert f"| `{name}` |" in PAGE, name
+    [example] = re.findall(r"```yaml\n(scan:.*?)```", PAGE, re.DOTALL)
+    assert config.parse(BASE + example, Path("mlops.yaml")).config.scan.waivers
