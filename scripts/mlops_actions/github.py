@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import datetime
 import functools
 import json
 import os
@@ -16,6 +17,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from mlops_actions.errors import ConfigurationError, Failure
 
@@ -214,16 +216,9 @@ def event() -> Event:
     )
 
 
-def upsert_comment(*, number: int, marker: str, body: str, token: str) -> str | None:
-    """Keep exactly one comment with ``marker`` on a pull request; give its URL.
-
-    Gives ``None``, after a warning, where the token may not comment (forks, Dependabot): the
-    missing right must not change a verdict. ``body`` must fit GitHub's limit with the marker.
-    """
+def _session(token: str) -> Any:
     import requests
 
-    api = os.environ.get("GITHUB_API_URL", "https://api.github.com")
-    base = f"{api}/repos/{event().repository}/issues"
     session = requests.Session()
     session.headers.update(
         {
@@ -233,6 +228,77 @@ def upsert_comment(*, number: int, marker: str, body: str, token: str) -> str | 
         }
     )
     session.trust_env = True
+    return session
+
+
+def _repository() -> str:
+    api = os.environ.get("GITHUB_API_URL", "https://api.github.com")
+    return f"{api}/repos/{event().repository}"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Labelled:
+    """Who set a label of a pull request that is there now, and when (GitHub's clock)."""
+
+    who: str
+    is_bot: bool
+    when: datetime.datetime
+    may_write: bool
+
+
+def labelled(*, number: int, label: str, token: str) -> Labelled | None:
+    """Tell who set a label of a pull request last; ``None`` where it is not set now.
+
+    Raises :class:`Failure` when GitHub does not answer, or not in the way that it documents.
+    """
+    import requests
+
+    session = _session(token)
+    last: Mapping[str, Any] | None = None
+    try:
+        url: str | None = f"{_repository()}/issues/{number}/events?per_page=100"
+        while url:
+            page = session.get(url, timeout=_TIMEOUT)
+            page.raise_for_status()
+            for item in page.json():
+                if item["event"] in {"labeled", "unlabeled"} and item["label"]["name"] == label:
+                    last = item
+            url = page.links.get("next", {}).get("url")
+        if last is None or last["event"] == "unlabeled":
+            return None
+        who = str(last["actor"]["login"])
+        found = session.get(
+            f"{_repository()}/collaborators/{quote(who, safe='')}/permission", timeout=_TIMEOUT
+        )
+        missing = found.status_code == requests.codes.not_found  # No collaborator, or an app.
+        if not missing:
+            found.raise_for_status()
+        return Labelled(
+            who=who,
+            is_bot=last["actor"].get("type") == "Bot",
+            when=datetime.datetime.fromisoformat(last["created_at"]),
+            may_write=not missing and found.json()["permission"] in {"admin", "write"},
+        )
+    except requests.RequestException as problem:
+        status = getattr(problem.response, "status_code", None)
+        detail = f"GitHub answered {status}" if status else str(problem)
+        raise Failure(f"Who set the label {label} cannot be told: {detail}.") from None
+    except (KeyError, TypeError, ValueError):
+        raise Failure(
+            f"Who set the label {label} cannot be told: GitHub's answer is not as documented."
+        ) from None
+
+
+def upsert_comment(*, number: int, marker: str, body: str, token: str) -> str | None:
+    """Keep exactly one comment with ``marker`` on a pull request; give its URL.
+
+    Gives ``None``, after a warning, where the token may not comment (forks, Dependabot): the
+    missing right must not change a verdict. ``body`` must fit GitHub's limit with the marker.
+    """
+    import requests
+
+    base = f"{_repository()}/issues"
+    session = _session(token)
     text = f"{marker}\n{body}"
     if len(text) > COMMENT_LIMIT:
         raise ValueError("the comment is longer than GitHub takes")

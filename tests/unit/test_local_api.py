@@ -10,7 +10,12 @@ from mlops_actions.local.api import COMMENT_LIMIT, Api, serve
 
 EVENT = {
     "sender": {"login": "octocat"},
-    "pull_request": {"number": 7, "labels": [{"name": "full-training"}]},
+    "label": {"name": "policy-approved"},
+    "pull_request": {
+        "number": 7,
+        "labels": [{"name": "full-training"}, {"name": "policy-approved"}],
+        "updated_at": "2027-01-31T12:00:00Z",
+    },
 }
 
 
@@ -95,9 +100,13 @@ def test_what_github_refuses_is_refused(double, method, path, options, status):
 
 def test_it_knows_the_pull_request_and_keeps_dispatches(double):
     assert ask(double, "GET", "/pulls/7").json()["number"] == 7
-    assert ask(double, "GET", "/issues/7/labels").json() == [{"name": "full-training"}]
+    labels = ask(double, "GET", "/issues/7/labels").json()
+    assert [label["name"] for label in labels] == ["full-training", "policy-approved"]
     events = ask(double, "GET", "/issues/7/events").json()
     assert events[0]["actor"]["login"] == "octocat"
+    # What the event is about is as old as the event; the rest was there before.
+    assert events[0]["created_at"] == "2027-01-31T11:00:00Z"
+    assert events[1]["created_at"] == "2027-01-31T12:00:00Z"
     assert ask(double, "POST", "/dispatches", json={"event_type": "drift"}).status_code == 204
     assert double.dispatches() == [{"event_type": "drift"}]
 

@@ -142,11 +142,22 @@ class Api:
         return labels
 
     def label_events(self, number: str, _body: object) -> list[dict[str, Any]]:
-        """GET /issues/N/events and /timeline: who set the labels."""
+        """GET /issues/N/events and /timeline: who set the labels.
+
+        The label that the event is about was set by it; the others were there an hour before.
+        """
         request = self._request(number)
-        sender = self.event["sender"]
+        now = datetime.datetime.fromisoformat(request["updated_at"])
+        before = _stamp(now - datetime.timedelta(hours=1))
+        new = (self.event.get("label") or {}).get("name")
         return [
-            {"id": i, "event": "labeled", "actor": sender, "label": {"name": label["name"]}}
+            {
+                "id": i,
+                "event": "labeled",
+                "actor": self.event["sender"],
+                "label": {"name": label["name"]},
+                "created_at": _stamp(now) if label["name"] == new else before,
+            }
             for i, label in enumerate(request["labels"], 1)
         ]
 
@@ -163,8 +174,12 @@ class Api:
         self._write("dispatches.json", [*self.dispatches(), body])
 
 
+def _stamp(moment: datetime.datetime) -> str:
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
 def _now() -> str:
-    return datetime.datetime.now(tz=datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return _stamp(datetime.datetime.now(tz=datetime.UTC))
 
 
 _Answer = Callable[..., Any]

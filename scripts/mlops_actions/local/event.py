@@ -93,6 +93,16 @@ def _number(memory: Path, branch: str) -> int:
     return known[branch]
 
 
+def _author(memory: Path, number: int, actor: str) -> str:
+    """Give who opened a pull request: whoever let its first event happen."""
+    place = memory.with_name("authors.json")
+    known: dict[str, str] = json.loads(place.read_text()) if place.is_file() else {}
+    if str(number) not in known:
+        known[str(number)] = actor
+        place.write_text(json.dumps(known, indent=2) + "\n")
+    return known[str(number)]
+
+
 def _pull_request(
     request: Request, snapshot: Snapshot, origin: Path, memory: Path, payload: dict[str, Any]
 ) -> Event:
@@ -122,7 +132,8 @@ def _pull_request(
             "merged": False,
             "title": f"Changes on {head_name}",
             "body": None,
-            "user": _user(head_owner if request.fork else request.actor),
+            "user": _user(_author(memory, number, head_owner if request.fork else request.actor)),
+            "updated_at": datetime.datetime.now(tz=datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
             "labels": [{"id": i, "name": label} for i, label in enumerate(request.labels, 1)],
             "html_url": f"https://github.com/{snapshot.slug}/pull/{number}",
             "head": {
