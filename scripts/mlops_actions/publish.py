@@ -36,6 +36,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--handover", type=Path, required=True, help="Folder with the run and its evidence."
     )
     parser.add_argument(
+        "--attested",
+        choices=("true", "false"),
+        default="false",
+        help="Whether the gate's evidence was attested (default: false).",
+    )
+    parser.add_argument(
         "--gate", type=Path, required=True, help="gate.json, as written by `gate` in this job."
     )
 
@@ -49,6 +55,9 @@ def run(arguments: argparse.Namespace) -> int:
             f"Only the default branch registers models; this run is on {event.ref or 'no ref'}."
         )
     handover: Path = arguments.handover
+    attested = github.boolean("attested", arguments.attested)
+    if event.name and not attested:
+        unattested(loaded)
     predicate = verify(handover, arguments.gate)
     exported_run.check_files(handover)
     exported = exported_run.read(handover / "run" / "run.json")
@@ -59,6 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
         "mlops.pipeline_digest": str(trained["pipeline_digest"]),
         "mlops.model_digest": evidence.sha256_tree(handover / "run" / "model"),
         "mlops.gate_digest": evidence.sha256_file(arguments.gate),
+        "mlops.attested": arguments.attested,
         "mlops.commit": event.commit,
         "mlops.cutoff": str(
             evidence.read_json(handover / "data.json")["training"].get("cutoff") or ""
@@ -77,6 +87,17 @@ def run(arguments: argparse.Namespace) -> int:
     github.set_output("version", version.version)
     github.set_output("run-id", version.run_id)
     return 0
+
+
+def unattested(loaded: config.Project) -> None:
+    """Say that evidence is unsigned; raise :class:`Failure` where the policy refuses that."""
+    if loaded.config.unattested == "refuse":
+        raise Failure(
+            "The verdict was not attested, and unattested is refuse. Attestations need a public "
+            "repository or GitHub Enterprise Cloud; without them, set unattested: allow in "
+            "mlops.yaml, which every report will show."
+        )
+    github.warning("The verdict is not attested: unattested is allow.")
 
 
 def verify(handover: Path, gate: Path) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import argparse
 import json
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -79,9 +79,12 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def run(repository: Path, gate: Path) -> int:
+def run(repository: Path, gate: Path, attested: str = "true") -> int:
     arguments = argparse.Namespace(
-        config=repository / "mlops.yaml", handover=gate.parents[1] / "candidate", gate=gate
+        config=repository / "mlops.yaml",
+        handover=gate.parents[1] / "candidate",
+        gate=gate,
+        attested=attested,
     )
     return publish.run(arguments)
 
@@ -189,22 +192,42 @@ def test_what_was_not_judged_is_refused(
     assert not branch_exists(repository)
 
 
-def test_another_ref_registers_nothing(
-    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    gate = make_handover(tmp_path / "job")
+@pytest.fixture
+def on_ref(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
     payload = tmp_path / "event.json"
     payload.write_text(json.dumps({"repository": {"default_branch": "main"}}))
-    monkeypatch.setenv("GITHUB_EVENT_NAME", "workflow_dispatch")
-    monkeypatch.setenv("GITHUB_EVENT_PATH", str(payload))
-    monkeypatch.setenv("GITHUB_REF", "refs/heads/feature")
-    github.event.cache_clear()
-    try:
-        with pytest.raises(ConfigurationError, match="Only the default branch"):
-            run(repository, gate)
-    finally:
+
+    def happen(ref: str) -> None:
+        monkeypatch.setenv("GITHUB_EVENT_NAME", "workflow_dispatch")
+        monkeypatch.setenv("GITHUB_EVENT_PATH", str(payload))
+        monkeypatch.setenv("GITHUB_REF", ref)
         github.event.cache_clear()
+
+    yield happen
+    github.event.cache_clear()
+
+
+def test_another_ref_registers_nothing(
+    repository: Path, tmp_path: Path, on_ref: Callable[[str], None]
+) -> None:
+    gate = make_handover(tmp_path / "job")
+    on_ref("refs/heads/feature")
+    with pytest.raises(ConfigurationError, match="Only the default branch"):
+        run(repository, gate)
     assert not branch_exists(repository)
+
+
+def test_an_unattested_verdict_registers_nothing_unless_that_is_allowed(
+    repository: Path, tmp_path: Path, on_ref: Callable[[str], None]
+) -> None:
+    gate = make_handover(tmp_path / "job")
+    on_ref("refs/heads/main")
+    with pytest.raises(Failure, match="was not attested"):
+        run(repository, gate, attested="false")
+    assert not branch_exists(repository)
+    (repository / "mlops.yaml").write_text(CONFIG + "unattested: allow\n")
+    assert run(repository, gate, attested="false") == 0
+    assert branch_exists(repository)
 
 
 def test_a_large_file_does_not_go_to_git(

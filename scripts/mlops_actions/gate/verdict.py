@@ -15,6 +15,9 @@ from mlops_actions.gate.decision import choose, judge
 from mlops_actions.gate.handover import Handover, Unjudged
 from mlops_actions.gate.smoke import judge_smoke
 
+_WARNINGS = {
+    "allow": ("Evidence counts without an attestation here (unattested: allow in mlops.yaml).",)
+}
 GREEN = {"blessed", "unchanged", "passed"}
 
 
@@ -70,6 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
         ),
     )
     _report(loaded, folder, output, received)
+    github.set_output("digest", evidence.sha256_file(output))
     _set_outputs(loaded, outcome, received)
     return 1 if outcome.stops else 0
 
@@ -145,6 +149,7 @@ def _report(loaded: Project, folder: Path, output: Path, received: Handover | No
         baseline=received.baseline_folder / "evidence" if received else None,
         name=loaded.config.name,
         sensitive=loaded.config.sensitive,
+        warnings=_WARNINGS.get(loaded.config.unattested, ()),
     )
     github.add_summary(
         report.comment(
@@ -161,6 +166,7 @@ def _set_outputs(loaded: Project, outcome: Outcome, received: Handover | None) -
     )
     github.set_output("verdict", outcome.verdict)
     github.set_output("publish", "true" if publish else "false")
+    github.set_output("unattested", loaded.config.unattested)
     github.set_output("baseline-version", (received.version if received else None) or "")
     github.set_output("report-artifact", f"mlops-{loaded.config.name}-report")
     if outcome.verdict == "blessed" and not publish:
