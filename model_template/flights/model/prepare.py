@@ -89,11 +89,10 @@ def split(flights: pl.DataFrame, params: dict[str, Any]) -> dict[str, pl.DataFra
     windows = [params[name] for name in ("training", "development", "release")]
     if any(before[1] >= after[0] for before, after in zip(windows, windows[1:], strict=False)):
         raise SystemExit("params.yaml: each window must end before the next begins.")
-    frozen = pl.col("date").dt.ordinal_day() % params["regression_every"] == 0
-    window = flights.filter(between("date", params["training"]))
+    frozen = between("date", params["regression"])
     return {
-        "training": window.filter(~frozen),
-        "regression": window.filter(frozen),
+        "training": flights.filter(between("date", params["training"]) & ~frozen),
+        "regression": flights.filter(frozen),
         "development": flights.filter(between("date", params["development"])),
         "release": flights.filter(between("date", params["release"])),
     }

@@ -46,8 +46,15 @@ def test_no_day_is_in_two_sets(flights, params):
     days = {name: set(part["date"]) for name, part in parts.items()}
     assert all(days.values())
     assert all(not days[one] & days[other] for one, other in combinations(days, 2))
-    assert max(days["training"]) < min(days["development"]) <= date(2013, 9, 30)
+    assert max(days["training"]) < min(days["development"])
     assert max(days["development"]) < min(days["release"])
+
+
+def test_frozen_days_are_never_trained_on(flights, params):
+    wide = params["prepare"] | {"training": ["2013-01-01", "2013-03-31"]}
+    parts = split(flights, wide)
+    assert min(parts["training"]["date"]) == date(2013, 2, 1)
+    assert parts["regression"].equals(split(flights, params["prepare"])["regression"])
 
 
 def test_windows_that_overlap_are_refused(flights, params):
