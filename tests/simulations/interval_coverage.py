@@ -1,6 +1,6 @@
 """How often the gate's 95 % intervals hold the truth, over simulated pairs of models.
 
-    PYTHONPATH=scripts python tests/simulations/coverage.py [--pairs 2000] [--only TEXT]
+    PYTHONPATH=scripts python tests/simulations/interval_coverage.py [--pairs 2000] [--only TEXT]
 
 A pair is one evaluation set with the answers of two correlated models. The truth is the metric on
 two million rows of the same kind. A cell (a kind of set, and a metric) must lie within 93 to 97 %
@@ -203,12 +203,14 @@ class Cell:
         return self.covered >= 0.93 and (self.covered <= 0.97 or not self.many)
 
 
-def truths(kind: Kind) -> tuple[dict[str, tuple[float, float]], bool]:
+def truths(
+    kind: Kind, names: Sequence[str], rows: int
+) -> tuple[dict[str, tuple[float, float]], bool]:
     """Return the metric of candidate and champion, and whether there is much to count."""
-    candidate, champion = pair(kind, np.random.default_rng(20_13), TRUTH_ROWS)
+    candidate, champion = pair(kind, np.random.default_rng(20_13), rows)
     task = "regression" if kind.task == "regression" else "classification"
     found = {}
-    for name in kind.metrics:
+    for name in names:
         metric = lookup(name, task)
         found[name] = tuple(
             compare(metric, side, resamples=100).candidate.estimate
@@ -216,7 +218,7 @@ def truths(kind: Kind) -> tuple[dict[str, tuple[float, float]], bool]:
         )
     many = True
     if kind.task == "binary":
-        factor = kind.rows / TRUTH_ROWS
+        factor = kind.rows / rows
         positive = candidate.target == 1
         discordant = (candidate.prediction != champion.prediction)[positive].sum() * factor
         predicted = min((s.prediction == 1).sum() for s in (candidate, champion)) * factor
@@ -224,10 +226,12 @@ def truths(kind: Kind) -> tuple[dict[str, tuple[float, float]], bool]:
     return found, many
 
 
-def simulate(kind: Kind, pairs: int, names: Sequence[str] | None = None) -> list[Cell]:
-    """Return one cell for each metric of the kind."""
-    found, many = truths(kind)
+def simulate(
+    kind: Kind, pairs: int, names: Sequence[str] | None = None, truth_rows: int = TRUTH_ROWS
+) -> list[Cell]:
+    """Return one cell for each metric of the kind, or for those named."""
     names = [name for name in kind.metrics if not names or name in names]
+    found, many = truths(kind, names, truth_rows)
     task = "regression" if kind.task == "regression" else "classification"
     metrics = {name: lookup(name, task) for name in names}
     covered = dict.fromkeys(names, 0)
