@@ -41,7 +41,8 @@ def run(arguments: argparse.Namespace) -> int:
     environment = project.prepare(loaded)
     data = evidence.read_json(handover / "data.json")
     folder = handover / "predictions"
-    shutil.rmtree(folder, ignore_errors=True)
+    for earlier in folder.glob("*/c*.parquet"):
+        earlier.unlink()  # Ours; the base branch's, of a smoke run, stay.
     checks = []
     for name, part in data["evaluation"].items():
         with github.group(f"Scoring the {name} set: {part['rows']} rows"):
@@ -99,7 +100,11 @@ def predict(
 
 def stored_predictions(baseline: Path, name: str, digest: str) -> Path | None:
     """The predictions kept with the baseline's version, if they are of this evaluation set."""
-    kept = baseline / "evidence"
+    return kept_predictions(baseline / "evidence", name, digest)
+
+
+def kept_predictions(kept: Path, name: str, digest: str) -> Path | None:
+    """The predictions in a version's evidence, if they are of this evaluation set."""
     manifest = kept / "data.json"
     if not manifest.is_file():
         return None
@@ -128,10 +133,15 @@ def _champion(
     output = folder / name / "champion.parquet"
     kept = stored_predictions(baseline, name, part["digest"])
     version = found["version"]
+
+    def scored(*, reused: bool) -> evidence.Check:
+        more = {"reused": reused, "version": version, "digest": part["digest"]}
+        return evidence.check(title, "pass", part["rows"], **more)
+
     if kept:
         shutil.copyfile(kept, output)
         github.info(f"Version {version} was scored on this very set before: used again.")
-        return evidence.check(title, "pass", part["rows"], reused=True, version=version)
+        return scored(reused=True)
     model = baseline / "model"
     try:
         own = project.prepare_for_model(model, loaded, environment)
@@ -139,4 +149,4 @@ def _champion(
     except Failure as problem:
         github.warning(f"The {found['alias']}, version {version}, cannot be scored: {problem}")
         return evidence.check(title, "inconclusive", message=problem.message, version=version)
-    return evidence.check(title, "pass", part["rows"], reused=False, version=version)
+    return scored(reused=False)
