@@ -74,6 +74,9 @@ def run(arguments: argparse.Namespace) -> int:
             evidence.read_json(handover / "data.json")["training"].get("cutoff") or ""
         ),
     }
+    override = predicate.get("override")
+    if override:
+        tags["mlops.override"] = f"{override['who']}: {override['why']}"
     with tempfile.TemporaryDirectory(prefix="mlops-evidence-") as folder:
         kept = Path(folder) / "evidence"
         _collect(handover, arguments.gate, kept)

@@ -4,7 +4,8 @@ import pytest
 from gate_files import answers, project, rows, write
 
 from mlops_actions.errors import ConfigurationError
-from mlops_actions.gate import identity
+from mlops_actions.evidence import check
+from mlops_actions.gate import approval, identity
 from mlops_actions.gate.decision import SetInput, judge
 from mlops_actions.gate.identity import Overlap
 from mlops_actions.gate.override import Override, overrule
@@ -21,9 +22,9 @@ def test_models_differ_by_digest_or_not_at_all():
     assert statuses(identity.models("a", "b", identical=False)) == ["pass"]
     assert statuses(identity.models("a", "b", identical=True)) == ["pass"]
     assert statuses(identity.models("a", "a", identical=True)) == ["pass"]
-    (check,) = identity.models("a", "a", identical=False)
-    assert check["status"] == "fail"
-    assert "their predictions differ" in check["message"]
+    (found,) = identity.models("a", "a", identical=False)
+    assert found["status"] == "fail"
+    assert "their predictions differ" in found["message"]
 
 
 def test_both_are_scored_on_the_same_set():
@@ -107,6 +108,14 @@ def test_an_override_that_is_not_needed_changes_nothing(sets):
 def test_what_nobody_could_read_cannot_be_overruled(sets):
     judgement = judge(project(GATE), sets("broken"), baseline=None)
     with pytest.raises(ConfigurationError, match="no column prediction"):
+        overrule(judgement, WHO)
+
+
+@pytest.mark.parametrize("status", ["fail", "inconclusive"])
+def test_a_policy_cannot_overrule_the_approval_that_its_change_needs(sets, status):
+    more = [check(approval.NAME, status, message="Looser.")]
+    judgement = judge(project(GATE), sets("candidate"), baseline=None, more=more)
+    with pytest.raises(ConfigurationError, match="cannot be overruled: Looser"):
         overrule(judgement, WHO)
 
 

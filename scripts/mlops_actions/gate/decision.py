@@ -25,6 +25,31 @@ __all__ = ["Judgement", "SetInput", "Verdict", "choose", "decide", "judge"]
 Verdict = Literal["blessed", "rejected", "inconclusive", "unchanged"]
 
 
+@dataclasses.dataclass(kw_only=True)
+class Extra:
+    """What is judged besides the predictions on the evaluation sets, such as latency.
+
+    Attributes:
+        checks: they count like the others.
+        sections: further keys of the evidence.
+        mutants: known-bad candidates, made for these rules: name, and whether it was noticed.
+        warnings: what a reader must know besides.
+
+    """
+
+    checks: list[Check] = dataclasses.field(default_factory=list)
+    sections: dict[str, Any] = dataclasses.field(default_factory=dict)
+    mutants: list[tuple[str, bool]] = dataclasses.field(default_factory=list)
+    warnings: list[str] = dataclasses.field(default_factory=list)
+
+    def add(self, other: Extra) -> None:
+        """Take what another one says."""
+        self.checks += other.checks
+        self.sections |= other.sections
+        self.mutants += other.mutants
+        self.warnings += other.warnings
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Judgement:
     """A verdict and everything it rests on.
@@ -43,6 +68,7 @@ class Judgement:
         policy: the policy's own numbers and its digest.
         warnings: what a reader must know besides.
         override: who overruled the gate, why, until when, and its own verdict; usually ``None``.
+        sections: further keys of the evidence, from what was judged besides.
 
     """
 
@@ -59,6 +85,7 @@ class Judgement:
     policy: dict[str, Any]
     warnings: list[str]
     override: dict[str, str] | None = None
+    sections: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
     def stops(self) -> bool:
@@ -80,6 +107,7 @@ class Judgement:
         """Return the gate's own keys of its evidence."""
         known = ("alias", "version", "run_id")
         return {
+            **self.sections,
             "model": config.name,
             "task": config.task,
             "baseline": None if baseline is None else {key: baseline.get(key) for key in known},
@@ -123,9 +151,20 @@ def judge(
         ConfigurationError: the policy names a metric that does not exist or does not fit.
 
     """
+    policy, paired = read(project, sets)
+    return decide(policy, paired, baseline=baseline, earlier=earlier, extra=Extra(checks=[*more]))
+
+
+def read(project: Project, sets: Mapping[str, SetInput]) -> tuple[Policy, list[PairedSet]]:
+    """Look up the policy, and read and pair the files of every set.
+
+    Raises:
+        ConfigurationError: the policy names a metric that does not exist or does not fit.
+
+    """
     config = project.config
     policy = choose(project)
-    paired = [
+    return policy, [
         predictions.read(
             name,
             given,
@@ -137,7 +176,6 @@ def judge(
         )
         for name, given in sets.items()
     ]
-    return decide(policy, paired, baseline=baseline, earlier=earlier, more=more)
 
 
 def decide(
@@ -146,9 +184,11 @@ def decide(
     *,
     baseline: Mapping[str, Any] | None = None,
     earlier: int | None = None,
-    more: Sequence[Check] = (),
+    extra: Extra | None = None,
 ) -> Judgement:
     """Decide on rows that are already paired; reads and writes nothing."""
+    extra = extra or Extra()
+    more = extra.checks
     config, gate = policy.config, policy.config.gate
     checks: list[Check] = []
     for one in paired:
@@ -158,7 +198,7 @@ def decide(
     checks += champion.checks
     gated = gate.mode == "enabled"
     warnings = [] if gated else [f"This verdict decided nothing: gate.mode is {gate.mode}."]
-    warnings += champion.warnings
+    warnings += [*champion.warnings, *extra.warnings]
     unfit = any(item["status"] == "fail" for item in checks)
     checks += more
     judged = [one for one in paired if len(one) >= gate.min_rows and not unfit]
@@ -187,6 +227,7 @@ def decide(
         together = sum("adjusted_p_value" in item for item in found.checks)
         tested = self_test.run(policy, judged, terms, guardrails=together)
         checks += tested.checks
+        checks += [_unnoticed(name) for name, noticed in extra.mutants if not noticed]
         if tested.unnoticed:
             warnings.append(f"No rule would notice: {'; '.join(tested.unnoticed)}.")
     return Judgement(
@@ -198,7 +239,8 @@ def decide(
         slices=[rows.as_slice(row) for row in found.rows if row.part] + found.small,
         fairness=[gap.as_row() for gap in found.gaps],
         calibration=[item for one in judged for item in calibration.of_set(one)],
-        self_test=tested.mutants if tested else [],
+        self_test=_mutants(tested, extra) if tested else [],
+        sections=extra.sections,
         evaluation={
             one.name: {
                 "digest": one.digest,
@@ -250,6 +292,17 @@ def policy_digest(config: Config) -> str:
     keys = ("task", "target", "labels", "positive_label", "id", "group", "weight", "time", "gate")
     text = json.dumps({key: whole[key] for key in keys}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _unnoticed(name: str) -> Check:
+    message = f"The rule made for it would not notice {name}: here it says nothing."
+    return check(f"self-test: {name}", "inconclusive", "unnoticed", "noticed", message)
+
+
+def _mutants(tested: self_test.Tested, extra: Extra) -> list[dict[str, Any]]:
+    return tested.mutants + [
+        {"name": name, "kind": "rule", "noticed": noticed} for name, noticed in extra.mutants
+    ]
 
 
 # --- Inputs ------------------------------------------------------------------------------------

@@ -9,17 +9,19 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from mlops_actions import evidence, exported_run, github, pipeline
 from mlops_actions.config import Project
 from mlops_actions.errors import Failure
+from mlops_actions.gate.identity import Overlap
 from mlops_actions.gate.predictions import SetInput
 from mlops_actions.registry import branch_of
 from mlops_actions.registry.baseline import DOCUMENT as BASELINE
 from mlops_actions.registry.baseline import fetch
-from mlops_actions.score import stored_predictions
+from mlops_actions.score import kept_predictions, stored_predictions
 from mlops_actions.validate import needed_sets
 
 _RESTRICTED = (
@@ -204,11 +206,20 @@ def inputs(loaded: Project, received: Handover, work: Path) -> dict[str, SetInpu
         sets[name] = SetInput(
             candidate=candidate,
             champion=_champion(received, name, part, work),
+            anchor=_anchor(received, name, part),
             evaluation=received.folder / part["keys"]["file"],
             cutoffs=received.cutoffs if name == "release" else (),
             digest=part["digest"],
         )
     return sets
+
+
+def _scored(received: Handover, name: str) -> Mapping[str, Any] | None:
+    """Give what the job ``model`` says of scoring the baseline."""
+    scored = evidence.read(received.folder / "score.json", "score")
+    return next(
+        (item for item in scored["checks"] if item["name"] == f"score:{name}:champion"), None
+    )
 
 
 def _champion(received: Handover, name: str, part: dict[str, Any], work: Path) -> Path | None:
@@ -219,10 +230,7 @@ def _champion(received: Handover, name: str, part: dict[str, Any], work: Path) -
         target = work / f"champion-{name}.parquet"
         shutil.copyfile(kept, target)
         return target
-    scored = evidence.read(received.folder / "score.json", "score")
-    found = next(
-        (item for item in scored["checks"] if item["name"] == f"score:{name}:champion"), None
-    )
+    found = _scored(received, name)
     version = (found or {}).get("version")
     if version != received.version:
         raise _stop(
@@ -236,6 +244,64 @@ def _champion(received: Handover, name: str, part: dict[str, Any], work: Path) -
         reason = (found or {}).get("message", "its predictions are missing")
         raise _stop("baseline", "inconclusive", f"Version {version} could not be scored: {reason}")
     return path
+
+
+def _anchor(received: Handover, name: str, part: dict[str, Any]) -> Path | None:
+    """Give the best earlier model's predictions on this very set, where they are kept."""
+    anchor = received.baseline["anchors"].get(name)
+    if anchor is None or anchor["problem"]:
+        return None
+    folder = received.baseline_folder / "anchors" / anchor["version"]
+    return kept_predictions(folder, name, part["digest"])
+
+
+def scored_on(received: Handover, sets: Mapping[str, SetInput]) -> dict[str, str]:
+    """Give the digest of each set that the baseline's predictions are of."""
+    found = {}
+    for name in sets:
+        digest = received.data["evaluation"][name]["digest"]
+        if stored_predictions(received.baseline_folder, name, digest):
+            found[name] = digest
+            continue
+        scored = _scored(received, name)
+        found[name] = str(scored.get("digest", "")) if scored else ""
+    return found
+
+
+def overlaps(received: Handover, sets: Mapping[str, SetInput]) -> dict[str, Overlap]:
+    """Give what each set shares with the training data, as validate counted it before training."""
+    found = {}
+    for name in sets:
+        part = received.data["evaluation"][name]
+        counted = part.get("overlap") or {}
+        if "keys" not in counted or "content" not in counted:
+            raise _stop(
+                "overlap", "inconclusive", f"What {name} shares with training was not counted."
+            )
+        found[name] = Overlap(
+            rows=part["rows"],
+            keys=counted["keys"],
+            content=counted["content"],
+            ordinary=counted.get("ordinary"),
+        )
+    return found
+
+
+def anchor_checks(received: Handover) -> list[evidence.Check]:
+    """Say which anchors could not be had: a rule that is not asked is no rule that holds."""
+    return [
+        evidence.check(
+            f"{name}: anchor",
+            "inconclusive",
+            None,
+            anchor["version"],
+            f"The best earlier model, version {anchor['version']}, is out of reach: "
+            f"{anchor['problem']}",
+            set=name,
+        )
+        for name, anchor in sorted(received.baseline["anchors"].items())
+        if anchor["problem"]
+    ]
 
 
 def read_baseline(folder: Path) -> dict[str, Any]:

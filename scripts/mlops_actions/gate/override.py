@@ -6,6 +6,7 @@ import dataclasses
 
 from mlops_actions.errors import ConfigurationError
 from mlops_actions.evidence import check
+from mlops_actions.gate.approval import NAME as POLICY_CHANGES
 from mlops_actions.gate.decision import Judgement
 
 
@@ -36,14 +37,16 @@ def overrule(judgement: Judgement, override: Override) -> Judgement:
     """Return the judgement with the verdict ``blessed``, and everything about it on record.
 
     A verdict that needs none stays as it is. One on a candidate whose own predictions do not fit
-    cannot be overruled: nothing is known of that model.
+    cannot be overruled: nothing is known of that model. Nor can the policy overrule the approval
+    that a change of it needs.
     """
     if judgement.verdict in {"blessed", "unchanged"}:
         return judgement
     unread = [
         item
         for item in judgement.checks
-        if item["status"] == "fail" and item.get("side") == "candidate"
+        if (item["status"] == "fail" and item.get("side") == "candidate")
+        or (item["status"] in {"fail", "inconclusive"} and item["name"] == POLICY_CHANGES)
     ]
     if unread:
         message = unread[0].get("message", unread[0]["name"])

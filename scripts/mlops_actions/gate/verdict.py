@@ -4,17 +4,31 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from mlops_actions import config, evidence, github, report
 from mlops_actions.config import Project
-from mlops_actions.gate import handover
+from mlops_actions.errors import ConfigurationError, Failure
+from mlops_actions.gate import approval, handover, identity, verdicts
 from mlops_actions.gate.command import announce, table
-from mlops_actions.gate.decision import choose, judge
+from mlops_actions.gate.decision import (
+    Extra,
+    Judgement,
+    choose,
+    decide,
+    judged_slices,
+    read,
+    verdict_of,
+)
 from mlops_actions.gate.handover import Handover, Unjudged
+from mlops_actions.gate.override import Override, overrule
+from mlops_actions.gate.predictions import PairedSet, SetInput
 from mlops_actions.gate.smoke import judge_smoke
+from mlops_actions.registry import branch_of
 
+RELEASE = "release"
 _WARNINGS = {
     "allow": ("Evidence counts without an attestation here (unattested: allow in mlops.yaml).",)
 }
@@ -79,15 +93,33 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _decide(loaded: Project, received: Handover, work: Path) -> Outcome:
+    approved = _policy(loaded, received)
     if received.trained.get("mode") == "smoke":
         verdict, checks, predicate = judge_smoke(loaded, received)
-        return _plain(loaded, verdict, checks, received, **predicate)
+        if any(item["status"] in {"fail", "inconclusive"} for item in approved.checks):
+            verdict = "failed"
+        checks += approved.checks
+        return _plain(loaded, verdict, checks, received, **predicate, **approved.sections)
     if received.trained["verdict"] == "unchanged":
-        found = handover.unchanged(loaded, received)
-        verdict = "unchanged" if found["status"] == "pass" else "inconclusive"
-        return _plain(loaded, verdict, [found], received)
+        checks = [handover.unchanged(loaded, received), *approved.checks]
+        verdict = verdict_of(checks)
+        verdict = "unchanged" if verdict == "blessed" else verdict
+        return _plain(loaded, verdict, checks, received, **approved.sections)
     sets = handover.inputs(loaded, received, work)
-    judgement = judge(loaded, sets, baseline=received.baseline["baseline"])
+    policy, paired = read(loaded, sets)
+    extra = approved
+    extra.checks.extend(_identity(received, sets, paired))
+    extra.checks.extend(handover.anchor_checks(received))
+    extra.warnings.extend(_history(received))
+    release = received.data["evaluation"]["release"]["digest"] if RELEASE in sets else None
+    earlier = None if release is None else _earlier(loaded, release)
+    judgement = decide(
+        policy, paired, baseline=_baseline(loaded, received), earlier=earlier, extra=extra
+    )
+    judgement.sections["anchor"] = _next_anchor(judgement, received)
+    judgement = _overrule(loaded, judgement, received)
+    if release is not None and earlier is not None:
+        judgement = _record(loaded, judgement, release, earlier)
     announce(judgement)
     github.info(table(judgement))
     predicate = judgement.predicate(loaded.config, received.baseline["baseline"])
@@ -98,6 +130,148 @@ def _decide(loaded: Project, received: Handover, work: Path) -> Outcome:
         predicate=predicate,
         stops=judgement.stops,
     )
+
+
+# --- What is asked besides the metrics ---------------------------------------------------------
+
+
+def _policy(loaded: Project, received: Handover) -> Extra:
+    """Compare the policy with the one in force, on a pull request."""
+    registered = received.baseline_folder / "evidence" / "data.json"
+    rows = {name: part["rows"] for name, part in received.data["evaluation"].items()}
+    found = approval.compare(
+        loaded,
+        registered=evidence.read_json(registered) if registered.is_file() else None,
+        rows=rows,
+    )
+    return Extra(checks=found.checks, sections={"policy_changes": found.section})
+
+
+def _identity(
+    received: Handover, sets: Mapping[str, SetInput], paired: Sequence[PairedSet]
+) -> list[evidence.Check]:
+    """Two models that are two, sets that are the same, and rows that training never saw."""
+    checks = identity.unseen(handover.overlaps(received, sets))
+    baseline = received.baseline["baseline"]
+    if baseline is None:
+        return checks
+    digests = {name: received.data["evaluation"][name]["digest"] for name in sets}
+    checks += identity.evaluation(digests, handover.scored_on(received, sets))
+    checks += identity.models(
+        evidence.sha256_tree(received.folder / "run" / "model"),
+        baseline["model_digest"],
+        identical=all(one.identical for one in paired),
+    )
+    return checks
+
+
+def _baseline(loaded: Project, received: Handover) -> dict[str, Any] | None:
+    """Give the baseline with the slices that it was judged on and that are still asked for."""
+    baseline = received.baseline["baseline"]
+    gate = received.baseline_folder / "evidence" / "gate.json"
+    if baseline is None or not gate.is_file():
+        return baseline  # type: ignore[no-any-return]
+    cuts = [part.columns for part in loaded.config.gate.slices]
+    cuts = [columns for columns in cuts if not set(columns) & set(loaded.config.sensitive)]
+    slices = {
+        name: [one for one in judged if any(_is_of(one, columns) for columns in cuts)]
+        for name, judged in judged_slices(evidence.read(gate, "gate")).items()
+    }
+    return {**baseline, "slices": slices}
+
+
+def _is_of(name: str, columns: Sequence[str]) -> bool:
+    """Whether a slice's name, such as ``origin=JFK, hour=5``, is one of these columns."""
+    parts = name.split(", ")
+    return len(parts) == len(columns) and all(
+        part.startswith(f"{column}=") for part, column in zip(parts, columns, strict=True)
+    )
+
+
+def _history(received: Handover) -> list[str]:
+    """Say what must not be forgotten of the baseline: that its verdict was overruled."""
+    gate = received.baseline_folder / "evidence" / "gate.json"
+    override = evidence.read(gate, "gate").get("override") if gate.is_file() else None
+    if not isinstance(override, dict):
+        return []
+    said = f"The baseline, version {received.version}, was let through against the verdict "
+    return [said + f"{override.get('verdict')} by {override.get('who')}: {override.get('why')}"]
+
+
+def _earlier(loaded: Project, release: str) -> int:
+    try:
+        return verdicts.earlier(branch_of(loaded), loaded.config.name, release)
+    except Failure as problem:
+        raise Unjudged(
+            evidence.check("release: wear", "inconclusive", message=problem.message)
+        ) from None
+
+
+def _record(loaded: Project, judgement: Judgement, release: str, earlier: int) -> Judgement:
+    """Write the verdict down before it is said; one that cannot be written is none."""
+    if not github.event().on_default_branch or judgement.verdict == "unchanged":
+        return judgement
+    try:
+        verdicts.record(
+            branch_of(loaded),
+            loaded.config.name,
+            release,
+            verdict=judgement.verdict,
+            earlier=earlier,
+        )
+    except Failure as problem:
+        found = evidence.check("release: record", "inconclusive", message=problem.message)
+        verdict = "inconclusive" if judgement.verdict == "blessed" else judgement.verdict
+        return dataclasses.replace(
+            judgement, verdict=verdict, override=None, checks=[*judgement.checks, found]
+        )
+    return judgement
+
+
+def _next_anchor(judgement: Judgement, received: Handover) -> dict[str, str | None]:
+    """Name the model that later ones are held against, by set: ``None`` is this candidate.
+
+    It takes the place of the anchor only where it is at least as good by every metric with a
+    margin: one that is better by one metric and worse by another would let the other creep.
+    """
+    found: dict[str, str | None] = {}
+    for name in judgement.evaluation:
+        old = received.baseline["anchors"].get(name, {}).get("version")
+        rows = [
+            row
+            for row in judgement.metrics
+            if row["set"] == name
+            and row["difference"] is not None
+            and row["against"] == ("anchor" if old else "champion")
+        ]
+        better = all(
+            row["difference"]["estimate"] * (1 if row["greater_is_better"] else -1) >= 0
+            for row in rows
+        )
+        found[name] = None if received.version is None or better else old or received.version
+    return found
+
+
+def _overrule(loaded: Project, judgement: Judgement, received: Handover) -> Judgement:
+    """Let the candidate through where someone says so, on the default branch."""
+    wanted = loaded.config.gate.override
+    if wanted is None:
+        return judgement
+    newest = max((int(version) for version in received.baseline["aliases"].values()), default=0)
+    reason = None
+    if not github.event().on_default_branch:
+        reason = "it counts on the default branch only"
+    elif newest >= wanted.until:
+        reason = f"it ended with version {wanted.until}"
+    else:
+        try:
+            return overrule(
+                judgement, Override(who=wanted.who, why=wanted.why, until=str(wanted.until))
+            )
+        except ConfigurationError as problem:
+            reason = problem.message
+    note = f"gate.override was not used: {reason}."
+    return dataclasses.replace(judgement, warnings=[*judgement.warnings, note])
 
 
 def _plain(

@@ -10,13 +10,14 @@ from typing import Any
 from mlops_actions import github
 from mlops_actions.config import Project
 from mlops_actions.errors import Failure
-from mlops_actions.evidence import write_json
+from mlops_actions.evidence import read, write_json
 from mlops_actions.registry.store import (
     CHALLENGER,
     CHAMPION,
     EmbeddedRegistry,
     Registry,
     ServerRegistry,
+    Version,
     describe,
     quiet,
     tracking_uri,
@@ -29,7 +30,9 @@ DOCUMENT = "baseline.json"
 def fetch(project: Project, output: Path, branch: Branch, *, model: bool) -> dict[str, Any]:
     """Write ``baseline.json``, the baseline's evidence and, with ``model``, its files.
 
-    ``output`` gets ``baseline.json``, ``evidence/`` and ``model/``. What cannot be reached is
+    ``output`` gets ``baseline.json``, ``evidence/`` and ``model/``; without ``model`` also
+    ``anchors/<version>/``, the evidence of the versions that the baseline itself was held against
+    as the best earlier ones. What cannot be reached is
     recorded there with its reason, under ``problem``, instead of raised: the verdict is then
     inconclusive, never a bootstrap.
     """
@@ -44,6 +47,7 @@ def fetch(project: Project, output: Path, branch: Branch, *, model: bool) -> dic
         "baseline": None,
         "aliases": {},
         "versions": {},
+        "anchors": {},
         "problem": None,
     }
     try:
@@ -78,6 +82,8 @@ def _fill(document: dict[str, Any], registry: Registry, output: Path, *, model: 
     registry.download_evidence(version, output / "evidence")
     if model:
         registry.download_model(version, output / "model")
+    else:
+        document["anchors"] = _anchors(registry, version, output)
     document["baseline"] = {
         "alias": alias,
         "version": version.version,
@@ -85,3 +91,24 @@ def _fill(document: dict[str, Any], registry: Registry, output: Path, *, model: 
         "model_digest": version.tags.get("mlops.model_digest"),
         "cutoff": version.tags.get("mlops.cutoff") or None,
     }
+
+
+def _anchors(registry: Registry, baseline: Version, output: Path) -> dict[str, dict[str, Any]]:
+    """Fetch the evidence of each set's anchor, as the baseline's verdict names it.
+
+    Gives by set its ``version`` and, where it cannot be had, the ``problem``. A set whose anchor
+    is the baseline itself is left out.
+    """
+    gate = output / "evidence" / "gate.json"
+    named = read(gate, "gate").get("anchor") if gate.is_file() else None
+    found: dict[str, dict[str, Any]] = {}
+    for name, number in named.items() if isinstance(named, dict) else ():
+        if number is None or str(number) == baseline.version:
+            continue
+        found[name] = {"version": str(number), "problem": None}
+        try:
+            version = registry.version(baseline.name, str(number))
+            registry.download_evidence(version, output / "anchors" / version.version)
+        except Failure as problem:
+            found[name]["problem"] = problem.message
+    return found
