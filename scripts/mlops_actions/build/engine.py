@@ -1,18 +1,14 @@
-"""The Docker engine: build an image, look at it, and keep it as an OCI layout."""
+"""The Docker engine and crane: build an image, look at one, fix a base to its digest."""
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
-import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +18,6 @@ from mlops_actions.build.requirements import Index
 from mlops_actions.errors import ConfigurationError, Failure
 
 _ROOT = Path(__file__).resolve().parents[3]
-_PATIENCE = 15  # Seconds for the registry of this job to answer.
 
 
 def docker(*words: str, check: bool = True, timeout: float | None = None) -> str:
@@ -137,50 +132,3 @@ def build(context: Context, tag: str, index: Index) -> None:
     if code:
         raise Failure("The image cannot be built:\n" + "\n".join(last))
     github.info(f"Built in {time.monotonic() - started:.1f} s")
-
-
-@contextlib.contextmanager
-def private_registry() -> Iterator[str]:
-    """A registry on loopback, for this job alone and in memory; gives its host."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
-    process = subprocess.Popen(
-        [_crane(), "registry", "serve", "--address", f"127.0.0.1:{port}"],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    try:
-        end = time.monotonic() + _PATIENCE
-        while not _answers(port):
-            if process.poll() is not None or time.monotonic() > end:
-                raise Failure("The registry of this job did not start.")
-            time.sleep(0.05)
-        yield f"localhost:{port}"
-    finally:
-        process.terminate()
-        process.wait()
-
-
-def _answers(port: int) -> bool:
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/v2/", timeout=2) as answer:
-            return bool(answer.status == 200)  # noqa: PLR2004
-    except OSError:
-        return False
-
-
-def to_layout(tag: str, folder: Path) -> None:
-    """Write an image of the engine as an OCI layout.
-
-    Through a registry: what comes out of one has the digest that it keeps everywhere. The drivers
-    of older engines cannot write a layout themselves.
-    """
-    shutil.rmtree(folder, ignore_errors=True)
-    with private_registry() as host:
-        there = f"{host}/image:built"
-        docker("tag", tag, there)
-        try:
-            docker("push", "--quiet", there)
-            crane("pull", "--format=oci", there, str(folder))
-        finally:
-            docker("image", "rm", there, check=False)

@@ -1,19 +1,37 @@
-"""An OCI layout, checked: every file is what its name says.
+"""An OCI layout: written from the engine's image, and checked, every file by its name.
 
-Source: OCI Image Format, "Image Layout Specification".
+The digest of an image is that of its manifest, and older engines make one only while they push. So
+it is made here, from what `docker save` gives, and stays: the registry gets these very files.
+
+Source: OCI Image Format, "Image Layout Specification" and "Image Manifest Specification".
 """
 
 from __future__ import annotations
 
+import concurrent.futures
 import dataclasses
+import functools
+import hashlib
 import json
+import os
+import posixpath
 import re
+import shutil
+import tarfile
+import tempfile
+import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from mlops_actions import evidence
+from mlops_actions.build.engine import docker
 from mlops_actions.errors import Failure
 
+_CHUNK = 8 << 20  # Bytes that are compressed at once; part of what the digest depends on.
+_LEVEL = 1  # gzip's fastest: an eighth larger than its default, in a quarter of the time.
+_GZIP = functools.partial(zlib.compress, level=_LEVEL, wbits=31)  # 31: with gzip's header.
+_OCI = "application/vnd.oci.image"
 _DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
 
 
@@ -27,6 +45,79 @@ class Layout:
     labels: dict[str, str]
     settings: dict[str, Any]  # The image's configuration: User, Env, Healthcheck…
     bytes: int  # Of its layers, compressed.
+
+
+def write(tag: str, folder: Path) -> None:
+    """Write an image of the engine as an OCI layout; the same image gives the same files."""
+    shutil.rmtree(folder, ignore_errors=True)
+    blobs = folder / "blobs" / "sha256"
+    blobs.mkdir(parents=True)
+    with tempfile.TemporaryDirectory(prefix="mlops-save-", dir=folder.parent) as temporary:
+        saved = Path(temporary) / "image.tar"
+        docker("save", "--output", str(saved), tag)
+        with tarfile.open(saved) as archive:
+            described = json.loads(_content(archive, "manifest.json"))[0]
+            config = _keep(blobs, _content(archive, described["Config"]))
+            layers = [_compress(archive, name, blobs) for name in described["Layers"]]
+    manifest = {
+        "schemaVersion": 2,
+        "mediaType": f"{_OCI}.manifest.v1+json",
+        "config": {"mediaType": f"{_OCI}.config.v1+json", **config},
+        "layers": [{"mediaType": f"{_OCI}.layer.v1.tar+gzip", **layer} for layer in layers],
+    }
+    kept = _keep(blobs, json.dumps(manifest, separators=(",", ":")).encode())
+    index = {
+        "schemaVersion": 2,
+        "mediaType": f"{_OCI}.index.v1+json",
+        "manifests": [{"mediaType": f"{_OCI}.manifest.v1+json", **kept}],
+    }
+    (folder / "index.json").write_text(json.dumps(index))
+    (folder / "oci-layout").write_text(json.dumps({"imageLayoutVersion": "1.0.0"}))
+
+
+def _file(archive: tarfile.TarFile, name: str) -> Any:
+    member = archive.getmember(name)
+    if member.issym():  # A layer that occurs twice.
+        member = archive.getmember(
+            posixpath.normpath(posixpath.join(posixpath.dirname(name), member.linkname))
+        )
+    return archive.extractfile(member)
+
+
+def _content(archive: tarfile.TarFile, name: str) -> bytes:
+    content: bytes = _file(archive, name).read()
+    return content
+
+
+def _keep(blobs: Path, content: bytes) -> dict[str, Any]:
+    digest = hashlib.sha256(content).hexdigest()
+    (blobs / digest).write_bytes(content)
+    return {"digest": f"sha256:{digest}", "size": len(content)}
+
+
+def _compress(archive: tarfile.TarFile, name: str, blobs: Path) -> dict[str, Any]:
+    """Compress a layer on every processor: gzip's members may follow each other in a file."""
+    partial = blobs / "partial"
+    digest, size = hashlib.sha256(), 0
+    source = _file(archive, name)
+    if source.peek(2)[:2] == b"\x1f\x8b":  # Newer engines may keep layers compressed.
+        parts: Iterator[bytes] = iter(lambda: source.read(_CHUNK), b"")
+    else:
+        parts = _members(source)
+    with partial.open("wb") as output:
+        for part in parts:
+            output.write(part)
+            digest.update(part)
+            size += len(part)
+    partial.rename(blobs / digest.hexdigest())
+    return {"digest": f"sha256:{digest.hexdigest()}", "size": size}
+
+
+def _members(source: Any) -> Iterator[bytes]:
+    workers = os.cpu_count() or 1
+    with concurrent.futures.ThreadPoolExecutor(workers) as pool:
+        while chunks := [chunk for _ in range(2 * workers) if (chunk := source.read(_CHUNK))]:
+            yield from pool.map(_GZIP, chunks)
 
 
 def read(folder: Path) -> Layout:

@@ -53,7 +53,7 @@ def make(loaded: config.Project, blessed: Blessed, work: Path, index: Index) -> 
     with github.group("Proving the image"):
         rows = golden.find(loaded, work)
         checks += _prove(loaded, tag, rows)
-    engine.to_layout(tag, work / "layout")
+    layout.write(tag, work / "layout")
     found = layout.read(work / "layout")
     checks.insert(1, _image(found, made))
     facts = {

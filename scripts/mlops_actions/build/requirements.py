@@ -15,7 +15,7 @@ find_uv = project._uv  # noqa: SLF001 - the one way to find uv.
 SERVING = Path(__file__).resolve().parents[1] / "serving" / "requirements.txt"
 # Flavours whose loaders work with the client alone; the whole of mlflow brings a server.
 _SKINNY = {"sklearn", "xgboost", "lightgbm", "catboost", "statsmodels"}
-_PLAIN = re.compile(r"[A-Za-z0-9][\w.-]*(\[[\w., -]+\])?\s*([=<>!~;].*)?")
+_PLAIN = re.compile(r"[A-Za-z0-9][\w.-]*(\[[\w., -]+\])?\s*([=<>!~;][^\\]*)?")
 _MLFLOW = re.compile(r"mlflow(?=\s*([=<>!~;]|$))")
 _PLATFORMS = {"x86_64": "x86_64-manylinux_2_28", "aarch64": "aarch64-manylinux_2_28"}
 

@@ -204,15 +204,14 @@ def _checked(columns: dict[str, list[Any]], rows: int, signature: Signature) -> 
 
 
 def _convert(field: Field, values: list[Any], problems: list[Problem]) -> list[Any]:
-    converter = _CONVERTERS.get(field.type)
+    converter = _CONVERTERS.get(field.type, lambda value: value)
     converted = []
     for row, value in enumerate(values):
         try:
-            if value is _MISSING:
-                if field.required:
-                    raise Unfit("missing")
-                value = None  # noqa: PLW2901
-            converted.append(converter(value) if converter else value)
+            if value is _MISSING and field.required:
+                raise Unfit("missing")
+            # One that only other rows have becomes null, where the type knows null.
+            converted.append(converter(None if value is _MISSING else value))
         except Unfit as problem:
             problems.append(Problem(field=field.name, row=row, message=str(problem)))
             if len(problems) >= MAX_PROBLEMS:
