@@ -61,7 +61,7 @@ def postgresql(folder: Path) -> Iterator[str]:
     try:
         ready = [programs / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(port)]
         _wait(lambda: subprocess.run(ready, check=False).returncode == 0, server, "PostgreSQL")
-        yield f"postgresql://mlflow@127.0.0.1:{port}/postgres"
+        yield f"postgresql+psycopg2://mlflow@127.0.0.1:{port}/postgres"
     finally:
         server.terminate()
         server.wait(30)
@@ -94,7 +94,8 @@ def mlflow_server(folder: Path, store: str) -> Iterator[str]:
         _wait(lambda: _answers(f"{address}/health"), server, f"MLflow ({folder / 'mlflow.log'})")
         yield address
     finally:
-        os.killpg(server.pid, 15)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(server.pid, 15)
         with contextlib.suppress(subprocess.TimeoutExpired):
             server.wait(20)
         with contextlib.suppress(ProcessLookupError):

@@ -150,6 +150,7 @@ class Registry(abc.ABC):
                 name,
                 source=location,
                 run_id=run_id,
+                model_id=model_id,  # A server takes the address of a model only with it.
                 tags={**tags, "mlops.model_id": model_id},
             )
             self._client.set_registered_model_alias(name, alias, version.version)
