@@ -334,6 +334,8 @@ class ServerRegistry(Registry):
         uri = f"models:/{version.name}/{version.version}"
         with _explained(self.place):
             download_artifacts(artifact_uri=uri, dst_path=str(folder))
+        # The client's note of where it came from; it is no file of the model.
+        (folder / "registered_model_meta").unlink(missing_ok=True)
 
     def download_evidence(self, version: Version, folder: Path) -> None:
         """Download the evidence from the server."""
