@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--handover", type=Path, required=True, help="Folder with the image.")
     parser.add_argument("--built-version", default="", help="Version that is recorded already.")
     parser.add_argument("--registry", default="ghcr.io", help="Host of the image registry.")
-    parser.add_argument("--image", default="", help="Path in it; by default REPOSITORY/MODEL.")
+    parser.add_argument("--image", default="auto", help="Path in it; auto: REPOSITORY/MODEL.")
     parser.add_argument("--attest", default="auto", help="auto, true or false.")
 
 
@@ -82,8 +82,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _say(predicate: dict[str, Any], verdict: str) -> None:
-    for name in ("version", "digest", "reference"):
-        github.set_output(name, str(predicate[name]))
+    github.set_output("version", predicate["version"])
+    github.set_output("digest", predicate["digest"])
+    github.set_output("reference", predicate["reference"])
     github.set_output("verdict", verdict)
 
 
@@ -94,7 +95,7 @@ def _word(value: object) -> str:
 def place_of(registry: str, image: str, model: str) -> str:
     """Where the image goes, such as ``ghcr.io/owner/name/model``."""
     repository = github.event().repository.lower()
-    path = image or "/".join(part for part in (repository, model) if part)
+    path = "/".join(part for part in (repository, model) if part) if image == "auto" else image
     if not _HOST.fullmatch(registry):
         raise ConfigurationError(f"registry: expected a host such as ghcr.io, not {registry!r}.")
     if not _PATH.fullmatch(path):

@@ -79,10 +79,10 @@ def with_registry(project: config.Project, action: Callable[[Registry, Checkout]
 
 
 def find(registry: Registry, name: str, wanted: str) -> Version:
-    """The version called ``wanted``, or the challenger when that is empty."""
-    if wanted:
+    """The version that ``wanted`` numbers, or the challenger."""
+    if wanted != CHALLENGER:
         if not wanted.isdigit():
-            raise ConfigurationError(f"version: expected a number, not {wanted!r}.")
+            raise ConfigurationError(f"version: expected a number or {CHALLENGER}, not {wanted!r}.")
         return registry.version(name, wanted)
     alias = registry.aliases(name).get(CHALLENGER)
     if alias is None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from mlops_actions import config, github
 from mlops_actions.build import blessed as versions
 from mlops_actions.build.requirements import Index
+from mlops_actions.registry.store import CHALLENGER
 
 _VERSION = "version.json"
 
@@ -29,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     resolve.add_argument(
         "--upload-sarif", default="auto", help="Findings to code scanning: auto, true or false."
     )
-    resolve.add_argument("--version", default="", help="A number; by default @challenger's.")
+    resolve.add_argument("--version", default=CHALLENGER, help="A number, or challenger.")
     resolve.add_argument(
         "--rebuild", default="false", help="true builds although an image is recorded."
     )
