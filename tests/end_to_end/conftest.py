@@ -15,7 +15,7 @@ from mlops_actions.local import LocalRun, run_event
 ROOT = Path(__file__).resolve().parents[2]
 # Shorter windows than the template's: the same code on the same data, a test's patience.
 WINDOWS = {
-    "training": '["2013-01-01", "2013-04-30"]',
+    "training": '["2013-02-01", "2013-05-31"]',
     "development": '["2013-08-01", "2013-08-31"]',
     "release": '["2013-10-01", "2013-10-31"]',
     "max_iter": "50",
