@@ -90,7 +90,7 @@ def _estimate(
     if like.positive is not None:
         error, degrees = delong.variance(contributions, like.positive, sample.weight, sample.group)
     else:
-        error, degrees = sample.linearised(contributions)
+        error, degrees = sample.linearised(contributions, like.share)
     method = like.methods[sample.group is not None]
     curve = None
     if error > ROUNDING:

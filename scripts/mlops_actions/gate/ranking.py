@@ -35,6 +35,7 @@ class Ranked:
         estimate: the metric.
         contributions: (m,) influence of each row, in the metric's unit; they sum to zero.
         positive: (m,) the positive rows of a metric of two classes, whose variances add up.
+        share: (m,) each row's share of what the metric divides by, where that is not its weight.
         methods: names of the method for independent and for grouped rows.
 
     """
@@ -42,6 +43,7 @@ class Ranked:
     estimate: float
     contributions: Floats
     positive: Booleans | None = None
+    share: Floats | None = None
     methods: tuple[str, str] = ("linearised", "linearised by group")
 
 
@@ -49,7 +51,7 @@ def roc_auc(scored: Scored, rows: Rows) -> Ranked:
     """Return the area under the ROC curve of the positive class (see `delong`)."""
     positive = _take(scored.codes(), rows) == scored.positive
     found = delong.area(_ranks(scored, scored.positive, rows), positive, _weight(scored, rows))
-    return Ranked(found.estimate, found.contributions, positive, ("DeLong", "Obuchowski"))
+    return Ranked(found.estimate, found.contributions, positive, methods=("DeLong", "Obuchowski"))
 
 
 def average_precision(scored: Scored, rows: Rows) -> Ranked:
@@ -94,7 +96,10 @@ def _average_precision(ranks: Integers, positive: Booleans, weight: Floats | Non
     lost = np.cumsum(hits * precision / seen)
     contributions = np.where(positive, (precision + gained - estimate)[ranks], 0.0) - lost[ranks]
     contributions /= positives
-    return Ranked(estimate, contributions if weight is None else contributions * weight)
+    share = positive / positives
+    if weight is None:
+        return Ranked(estimate, contributions, share=share)
+    return Ranked(estimate, contributions * weight, share=share * weight)
 
 
 def _one_against_rest(scored: Scored, rows: Rows, *, weighted: bool) -> Ranked:

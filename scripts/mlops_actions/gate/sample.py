@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     Rows = NDArray[np.int64] | None
 
 Bounds = tuple[float, float]
+ROUNDING = 1e-12
 UNBOUNDED: Bounds = (-np.inf, np.inf)
 
 
@@ -111,13 +112,20 @@ class Sample:
         """Return the influence by unit of contributions (m,) by row."""
         return Influence(self.units, self.sums(contributions))
 
-    def linearised(self, contributions: Floats) -> tuple[float, float]:
+    def linearised(self, contributions: Floats, share: Floats | None = None) -> tuple[float, float]:
         """Return standard error and degrees of freedom of contributions (m,) by row.
 
-        A unit left out also takes its share of the weight along: its contribution is divided by
-        what is left, which is the jackknife to first order.
+        A unit left out also takes its share along, by default of the weight: its contribution is
+        divided by what is left, which is the jackknife to first order.
+
+        Raises:
+            Undefined: without one of the units nothing is left.
+
         """
-        return spread(self.sums(contributions) / (1 - self.sums(self.share)))
+        left = 1 - self.sums(self.share if share is None else share)
+        if left.min() <= ROUNDING:
+            raise Undefined("all that counts lies in one unit")
+        return spread(self.sums(contributions) / left)
 
     def estimate(
         self,
