@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import fcntl
 import os
 import re
 import shutil
@@ -87,7 +88,7 @@ def _wait(process: subprocess.Popen[bytes], log: Path, ready: object) -> None:
         if ready():  # type: ignore[operator]
             return
         time.sleep(0.2)
-    raise Missing(f"{process.args[0]} did not start:\n{log.read_text(errors='replace')[-3000:]}")
+    raise RuntimeError(f"{process.args[0]} did not start:\n{log.read_text(errors='replace')[-3000:]}")
 
 
 @contextlib.contextmanager
@@ -181,8 +182,22 @@ def _buildx(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def engine(data: Path | None = None) -> Iterator[Engine]:
-    """Start an engine with a base image in it; ``data`` is kept (default: in the cache).
+def _data(otherwise: Path) -> Iterator[Path]:
+    """The data folder that is kept, with what was built before; if another has it, a new one."""
+    kept = cache() / "engine"
+    kept.mkdir(parents=True, exist_ok=True)
+    with (cache() / "engine.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield otherwise
+            return
+        yield kept
+
+
+@contextlib.contextmanager
+def engine() -> Iterator[Engine]:
+    """Start an engine with a base image in it.
 
     Raises :class:`Missing` where this machine cannot.
     """
@@ -197,14 +212,18 @@ def engine(data: Path | None = None) -> Iterator[Engine]:
     )  # fmt: skip
     version = max(re.findall(r"python(3\.\d+)$", python.stdout, re.MULTILINE))
     base = f"python:{version}-slim"
-    with tempfile.TemporaryDirectory(prefix="engine-", dir="/tmp") as name:
+    # A socket's path is short.
+    temporary = tempfile.TemporaryDirectory(
+        prefix="engine-", dir="/tmp", ignore_cleanup_errors=True
+    )
+    with temporary as name, _data(Path(name) / "data") as data:
         folder = Path(name)
         _buildx(folder / "config")
         made = Engine(socket=folder / "docker.sock", config=folder / "config", base=base)
         words = [
             program,
             *("--host", f"unix://{made.socket}"),
-            *("--data-root", str(data or cache() / "engine")),
+            *("--data-root", str(data)),
             *("--exec-root", str(folder / "exec")),
             *("--pidfile", str(folder / "pid")),
             "--bridge=none",
@@ -223,9 +242,11 @@ def engine(data: Path | None = None) -> Iterator[Engine]:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with engine() as started:
         for key, value in started.variables.items():
-            print(f"export {key}={value}")
-        print(f"# base image: {started.base}; ends with this process", flush=True)
+            sys.stdout.write(f"export {key}={value}\n")
+        sys.stdout.write(f"# base image: {started.base}; ends with this process\n")
+        sys.stdout.flush()
         with contextlib.suppress(KeyboardInterrupt):
             signal.pause()

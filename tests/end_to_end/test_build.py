@@ -40,6 +40,12 @@ jobs:
       registry: ${{ inputs.registry }}
       rebuild: ${{ inputs.rebuild }}
 """
+# A server that answers with the other class's probability.
+WRONG = (
+    "find /opt/serving -name '*.pyc' -delete && "
+    "sed -i 's/matrix\\[:, index\\]/(1.0 - matrix[:, index])/' "
+    "/opt/serving/mlops_actions/serving/model.py"
+)
 SETTINGS = """
 build:
   base: {base}
@@ -182,9 +188,7 @@ def test_what_was_tampered_with_is_not_built(
         ('ENTRYPOINT ["sleep", "1000"]', "smoke: The container did not get ready"),
         ("USER root", "it runs as root"),
         (
-            "USER root\nRUN find /opt/serving -name '*.pyc' -delete && sed -i "
-            "'s/matrix\\[:, index\\]/(1.0 - matrix[:, index])/' "
-            "/opt/serving/mlops_actions/serving/model.py\nUSER 65532",
+            f"USER root\nRUN {WRONG}\nUSER 65532",
             "parity: probability of 0, row 0",
         ),
     ],
