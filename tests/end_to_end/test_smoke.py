@@ -35,9 +35,8 @@ def test_a_change_that_breaks_nothing_passes_and_is_never_blessed(sampled: Consu
 
 
 def test_a_change_that_breaks_the_model_fails(sampled: Consumer) -> None:
-    sampled.replace("params.yaml", r"^(\s+max_iter:).*", r"\1 1")
-    sampled.replace("params.yaml", r"^(\s+learning_rate:).*", r"\1 0.0001")
-    sampled.commit("Break it")
+    sampled.replace("params.yaml", r"^(\s+min_samples_leaf:).*", r"\1 1000000")
+    sampled.commit("No leaf is ever large enough: a constant")
     run = sampled.happens("pull_request", workflow="quality-gate.yml")
     assert not run.green
     assert run.outputs["quality-gate"]["verdict"] == "failed"

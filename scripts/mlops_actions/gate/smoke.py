@@ -82,10 +82,13 @@ def judge_smoke(
         checks.append(evidence.check("smoke.max_loss", told["status"], message=why))
     verdict = "passed" if all(c["status"] in {"pass", "skipped"} for c in checks) else "failed"
     warning = (
-        f"A smoke run on a {settings.sample:.0%} sample: it looks for breakage and blesses nothing. "
-        "The label full-training asks for the full gate."
+        f"A smoke run on a {settings.sample:.0%} sample: it looks for breakage and blesses "
+        "nothing. The label full-training asks for the full gate."
     )
-    return verdict, checks, {"mode": "smoke", "warnings": [warning]}
+    warnings = [warning]
+    if told["status"] != "pass" and told.get("message"):
+        warnings.append(f"Not compared with the base branch: {told['message']}.")
+    return verdict, checks, {"mode": "smoke", "warnings": warnings}
 
 
 def _bound(
