@@ -19,6 +19,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
@@ -309,14 +310,24 @@ def run_command(
     return seconds
 
 
-@contextlib.contextmanager
-def _ended_with_us(process: subprocess.Popen[bytes]) -> Iterator[None]:
-    def stop(number: int) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, number)
+def _signal(process: subprocess.Popen[Any], number: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, number)
 
+
+def end(process: subprocess.Popen[Any]) -> None:
+    """End a process that leads a session, and everything that it started."""
+    _signal(process, signal.SIGTERM)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(_STOP_GRACE)
+    _signal(process, signal.SIGKILL)
+    process.wait()
+
+
+@contextlib.contextmanager
+def _ended_with_us(process: subprocess.Popen[Any]) -> Iterator[None]:
     def interrupted(number: int, _frame: object) -> None:
-        stop(number)
+        _signal(process, number)
         raise KeyboardInterrupt
 
     # A cancelled job sends SIGINT, then SIGTERM: the user's processes must not outlive it.
@@ -325,11 +336,7 @@ def _ended_with_us(process: subprocess.Popen[bytes]) -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-        stop(signal.SIGTERM)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(_STOP_GRACE)
-        stop(signal.SIGKILL)
-        process.wait()
+        end(process)
 
 
 def ask_runner(
@@ -355,7 +362,7 @@ def ask_runner(
         text=True,
         start_new_session=True,
     )
-    with _ended_with_us(process):  # type: ignore[arg-type]
+    with _ended_with_us(process):
         try:
             _, errors = process.communicate(timeout=timeout)
         except subprocess.TimeoutExpired:
@@ -373,6 +380,18 @@ def ask_runner(
     raise Failure(
         f"{command} ended with code {process.returncode} in the project environment:\n{tail}"
     )
+
+
+def model_request(project: Project, model: Path) -> dict[str, object]:
+    """What the runner needs to know of a model and of how the project predicts with it."""
+    settings = project.config
+    return {
+        "model": str(model.resolve()),
+        "id": settings.id,
+        "labels": settings.labels,
+        "function": settings.score,
+        "not_features": [n for n in (settings.id, settings.target, settings.weight) if n],
+    }
 
 
 def dvc_remote(folder: Path) -> str | None:

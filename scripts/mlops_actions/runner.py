@@ -7,13 +7,17 @@ files. It must not import anything else of ours: the project does not have it.
 
 from __future__ import annotations
 
+import functools
 import importlib
 import json
 import math
 import os
+import resource
 import shutil
 import sys
+import time
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlparse
@@ -203,10 +207,15 @@ def _native(folder: str) -> Any:
     return load(folder) if load else None
 
 
-def _features(folder: str, frame: Any, drop: list[str]) -> Any:
+@functools.cache
+def _signature(folder: str) -> Any:
     from mlflow.models import Model
 
-    signature = Model.load(folder).get_input_schema()  # type: ignore[no-untyped-call]
+    return Model.load(folder).get_input_schema()  # type: ignore[no-untyped-call]
+
+
+def _features(folder: str, frame: Any, drop: list[str]) -> Any:
+    signature = _signature(folder)
     if signature is not None and signature.has_input_names():
         names = signature.input_names()
         required = set(signature.required_input_names())
@@ -217,24 +226,38 @@ def _features(folder: str, frame: Any, drop: list[str]) -> Any:
     return frame[[name for name in frame.columns if name not in drop]]
 
 
-def _default_predictions(folder: str, frame: Any, request: dict[str, Any]) -> dict[str, Any]:
-    features = _features(folder, frame, request["not_features"])
-    labels = request["labels"]
-    native = _native(folder) if labels else None
+def _predictor(request: dict[str, Any]) -> Callable[[Any], dict[str, Any]]:
+    """Load the model once; give what predicts a frame, column by column."""
+    folder, labels = request["model"], request["labels"]
+    native = _native(folder) if labels or request["function"] else None
+    if request["function"]:
+        function = _user_function(request["function"])
+        model = native if native is not None else _pyfunc(folder)
+        return lambda frame: _columns_of(function(model, frame))
     if native is not None and hasattr(native, "predict_proba"):
         classes = [str(item) for item in native.classes_.tolist()]
         wanted = [str(label) for label in labels]
         if sorted(classes) != sorted(wanted):
             raise Wrong(f"The model knows the classes {classes}; mlops.yaml names {wanted}.")
-        matrix = native.predict_proba(features)
-        columns = {"prediction": native.classes_[matrix.argmax(axis=1)]}
-        for label in wanted:
-            columns[f"probability_{label}"] = matrix[:, classes.index(label)]
-        return columns
+
+        def answer(frame: Any) -> dict[str, Any]:
+            matrix = native.predict_proba(_features(folder, frame, request["not_features"]))
+            columns = {"prediction": native.classes_[matrix.argmax(axis=1)]}
+            for label in wanted:
+                columns[f"probability_{label}"] = matrix[:, classes.index(label)]
+            return columns
+
+        return answer
+    loaded = _pyfunc(folder)
+    return lambda frame: _columns_of(
+        loaded.predict(_features(folder, frame, request["not_features"]))
+    )
+
+
+def _pyfunc(folder: str) -> Any:
     import mlflow.pyfunc
 
-    answer = mlflow.pyfunc.load_model(folder).predict(features)
-    return _columns_of(answer)
+    return mlflow.pyfunc.load_model(folder)
 
 
 def _columns_of(answer: Any) -> dict[str, Any]:
@@ -250,26 +273,23 @@ def _columns_of(answer: Any) -> dict[str, Any]:
     return {"prediction": answer}
 
 
+def _arrays(columns: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: getattr(values, "to_numpy", lambda v=values: v)() for name, values in columns.items()
+    }
+
+
+def _read(library: Any, files: list[str]) -> Any:
+    reader = library.read_parquet if files[0].endswith(".parquet") else library.read_csv
+    parts = [reader(path) for path in files]
+    return parts[0] if len(parts) == 1 else library.concat(parts)
+
+
 def score(request: dict[str, Any]) -> None:
     """Predict one evaluation set with one model and write the predictions as Parquet."""
     library, is_pandas = _frames()
-    files = request["files"]
-    reader = library.read_parquet if files[0].endswith(".parquet") else library.read_csv
-    parts = [reader(path) for path in files]
-    frame = parts[0] if len(parts) == 1 else library.concat(parts)
-    if request["function"]:
-        function = _user_function(request["function"])
-        native = _native(request["model"])
-        if native is None:
-            import mlflow.pyfunc
-
-            native = mlflow.pyfunc.load_model(request["model"])
-        columns = _columns_of(function(native, frame))
-    else:
-        columns = _default_predictions(request["model"], frame, request)
-    columns = {
-        name: getattr(values, "to_numpy", lambda v=values: v)() for name, values in columns.items()
-    }
+    frame = _read(library, request["files"])
+    columns = _arrays(_predictor(request)(frame))
     lengths = {name: len(values) for name, values in columns.items()}
     if any(length != len(frame) for length in lengths.values()):
         raise Wrong(f"{len(frame)} rows went in; the model answered with {lengths}.")
@@ -285,6 +305,58 @@ def score(request: dict[str, Any]) -> None:
     partial.replace(target)
 
 
+def behaviour_tests(request: dict[str, Any]) -> None:
+    """Run the user's pytest file with the fixture ``predict``; write its results as JUnit XML."""
+    try:
+        import pytest
+    except ImportError:
+        raise Wrong("gate.behaviour.tests needs pytest among the project's packages.") from None
+    library, _ = _frames()
+
+    class Plugin:
+        """What the tests get from us."""
+
+        @pytest.fixture(scope="session")
+        def predict(self) -> Callable[[Any], Any]:
+            """Take a data frame, give the candidate's predictions in a data frame."""
+            answer = _predictor(request)
+            return lambda frame: library.DataFrame(_arrays(answer(frame)))
+
+    sys.path.insert(0, str(Path.cwd()))
+    words = ["-q", "-p", "no:cacheprovider", f"--junitxml={request['output']}", request["tests"]]
+    code = int(pytest.main(words, plugins=[Plugin()]))
+    if code not in {0, 1}:  # Else it could not run, or found no test.
+        raise Wrong(f"pytest {request['tests']} ended with code {code}.")
+
+
+def clock(request: dict[str, Any]) -> None:
+    """Answer on standard input how long a prediction takes, so that another model takes turns.
+
+    A line ``row N`` predicts row N, ``batch`` all rows; the answer is the nanoseconds. ``end`` is
+    answered with a JSON object: seconds of loading, peak memory in bytes.
+    """
+    # What user code prints must not be taken for an answer.
+    answers = os.fdopen(os.dup(1), "w", encoding="ascii")
+    os.dup2(2, 1)
+    library, _ = _frames()
+    frame = _read(library, request["files"][:1])[: request["batch"]]
+    started = time.perf_counter()
+    answer = _predictor(request)
+    load = time.perf_counter() - started
+    for line in sys.stdin:
+        word, _, number = line.strip().partition(" ")
+        if word == "end":
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+            memory = peak if sys.platform == "darwin" else peak * 1024
+            print(json.dumps({"load": load, "memory": memory}), file=answers, flush=True)
+            return
+        place = int(number) % len(frame) if word == "row" else 0
+        rows = frame[place : place + 1] if word == "row" else frame
+        begin = time.perf_counter_ns()
+        answer(rows)
+        print(time.perf_counter_ns() - begin, file=answers, flush=True)
+
+
 def main() -> int:
     """Run one command."""
     request = json.loads(sys.argv[1])
@@ -294,6 +366,10 @@ def main() -> int:
             prepare_store(**request)
         elif command == "export":
             export(**request)
+        elif command == "behaviour-tests":
+            behaviour_tests(request)
+        elif command == "clock":
+            clock(request)
         else:
             score(request)
     except Wrong as problem:

@@ -11,7 +11,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from mlops_actions import config, evidence, github, project
+from mlops_actions import clock, config, evidence, github, probe, project
 from mlops_actions.config import Project
 from mlops_actions.errors import Failure
 from mlops_actions.registry.baseline import DOCUMENT as BASELINE
@@ -51,6 +51,11 @@ def run(arguments: argparse.Namespace) -> int:
             checks.append(evidence.check(f"score:{name}:candidate", "pass", part["rows"]))
             found = _champion(loaded, environment, arguments.baseline, name, part, folder)
             checks.append(found)
+    part = next(iter(data["evaluation"].values()))  # The one that decides here.
+    model = handover / "run" / "model"
+    champion = _champions_model(loaded, environment, arguments.baseline)
+    checks += _probe(loaded, environment, handover, part, champion)
+    checks += _clock(loaded, {"candidate": (environment, model)}, champion, part, handover)
     evidence.write_json(
         handover / "score.json",
         evidence.statement(
@@ -59,13 +64,91 @@ def run(arguments: argparse.Namespace) -> int:
             checks,
             subjects=[
                 evidence.subject(path.relative_to(handover).as_posix(), evidence.sha256_file(path))
-                for path in sorted(folder.rglob("*.parquet"))
+                for path in _made(handover)
             ],
             inputs=[evidence.subject("data.json", evidence.sha256_file(handover / "data.json"))],
             previous=[handover / "validate.json", handover / "train.json"],
         ),
     )
     return 0
+
+
+def _made(handover: Path) -> list[Path]:
+    found = [*(handover / "predictions").rglob("*.parquet"), handover / clock.DOCUMENT]
+    found += (handover / probe.FOLDER).glob("*")
+    return sorted(path for path in found if path.is_file())
+
+
+def _champions_model(
+    loaded: Project, environment: project.Environment, baseline: Path | None
+) -> tuple[project.Environment, Path] | None:
+    """Give the champion's model and an environment for it, where a rule runs it again."""
+    gate = loaded.config.gate
+    asked = gate.explanation is not None or gate.latency is not None
+    if not asked or baseline is None or not (baseline / "model").is_dir():
+        return None
+    try:
+        model = baseline / "model"
+        return project.prepare_for_model(model, loaded, environment), model
+    except Failure as problem:
+        github.warning(f"The champion cannot be run again: {problem.message}")
+        return None
+
+
+def _probe(
+    loaded: Project,
+    environment: project.Environment,
+    handover: Path,
+    part: dict[str, Any],
+    champion: tuple[project.Environment, Path] | None,
+) -> list[evidence.Check]:
+    """Ask the models about rows that were changed on purpose."""
+    folder = handover / probe.FOLDER
+    shutil.rmtree(folder, ignore_errors=True)
+    checks = []
+    if probe.wanted(loaded):
+        with github.group("Rows that are changed on purpose"):
+            rows = {"files": [{"path": str(probe.write(loaded, part, folder).resolve())}]}
+            asked = {"candidate": (environment, handover / "run" / "model")}
+            if champion is not None and loaded.config.gate.explanation is not None:
+                asked["champion"] = champion
+            for side, (own, model) in asked.items():
+                try:
+                    predict(loaded, own, model, rows, folder / f"{side}.parquet")
+                except Failure as problem:
+                    message = f"The {side} does not answer changed rows: {problem.message}"
+                    github.warning(message)
+                    checks.append(
+                        evidence.check(f"score:probe:{side}", "inconclusive", message=message)
+                    )
+                else:
+                    checks.append(evidence.check(f"score:probe:{side}", "pass"))
+    tested = probe.run_tests(loaded, environment, handover / "run" / "model", folder)
+    return checks if tested is None else [*checks, tested]
+
+
+def _clock(
+    loaded: Project,
+    models: dict[str, tuple[project.Environment, Path]],
+    champion: tuple[project.Environment, Path] | None,
+    part: dict[str, Any],
+    handover: Path,
+) -> list[evidence.Check]:
+    """Time the models in turns."""
+    document = handover / clock.DOCUMENT
+    document.unlink(missing_ok=True)
+    if loaded.config.gate.latency is None:
+        return []
+    files = [str((loaded.folder / file["path"]).resolve()) for file in part["files"]]
+    asked = models if champion is None else {**models, "champion": champion}
+    with github.group("Timing, in turns"):
+        try:
+            found = clock.measure(loaded, asked, files)
+        except Failure as problem:
+            github.warning(problem.message)
+            return [evidence.check("score:latency", "inconclusive", message=problem.message)]
+    evidence.write_json(document, found)
+    return [evidence.check("score:latency", "pass", len(found["candidate"]["row"]))]
 
 
 def predict(
@@ -81,20 +164,15 @@ def predict(
 
     ``folder`` is where the files of the set lie; by default the project's.
     """
-    settings = loaded.config
     base = folder or loaded.folder
     project.ask_runner(
         environment,
         "score",
         cwd=base,
         timeout=_TIMEOUT,
-        model=str(model.resolve()),
         files=[str((base / file["path"]).resolve()) for file in part["files"]],
         output=str(output.resolve()),
-        id=settings.id,
-        labels=settings.labels,
-        function=settings.score,
-        not_features=[name for name in (settings.id, settings.target, settings.weight) if name],
+        **project.model_request(loaded, model),
     )
 
 

@@ -8,10 +8,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mlops_actions import config, evidence, github, report
+from mlops_actions import clock, config, evidence, github, probe, report
 from mlops_actions.config import Project
 from mlops_actions.errors import ConfigurationError, Failure
-from mlops_actions.gate import approval, handover, identity, verdicts
+from mlops_actions.gate import (
+    approval,
+    behaviour,
+    explanation,
+    handover,
+    identity,
+    latency,
+    verdicts,
+)
 from mlops_actions.gate.command import announce, table
 from mlops_actions.gate.decision import (
     Extra,
@@ -111,6 +119,16 @@ def _decide(loaded: Project, received: Handover, work: Path) -> Outcome:
     extra.checks.extend(_identity(received, sets, paired))
     extra.checks.extend(handover.anchor_checks(received))
     extra.warnings.extend(_history(received))
+    extra.add(behaviour.judge(loaded.config, received.folder / probe.FOLDER))
+    extra.add(
+        latency.judge(
+            loaded.config,
+            received.folder / clock.DOCUMENT,
+            champion=received.version is not None,
+        )
+    )
+    first = received.data["evaluation"][next(iter(sets))]["keys"]["file"]
+    extra.add(explanation.judge(policy, received.folder / probe.FOLDER, received.folder / first))
     release = received.data["evaluation"]["release"]["digest"] if RELEASE in sets else None
     earlier = None if release is None else _earlier(loaded, release)
     judgement = decide(
