@@ -5,7 +5,8 @@
 One scikit-learn model with the requirements that MLflow infers for it. The other side is the base
 image with these requirements, the whole of mlflow among them, installed by pip as `mlflow models
 build-docker` does. Prints sizes and times, and ends with 1 when a promise is broken: at most 60 %
-of the size; a build below 15 s when only the model changed; smoke, parity and latency below 10 s. Needs root and Docker, as tests/end_to_end/engine.py says.
+of the size; a build below 15 s when only the model changed; smoke, parity and latency below 10 s.
+Needs root and Docker, as tests/end_to_end/engine.py says.
 """
 
 from __future__ import annotations

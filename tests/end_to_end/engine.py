@@ -88,7 +88,8 @@ def _wait(process: subprocess.Popen[bytes], log: Path, ready: object) -> None:
         if ready():  # type: ignore[operator]
             return
         time.sleep(0.2)
-    raise RuntimeError(f"{process.args[0]} did not start:\n{log.read_text(errors='replace')[-3000:]}")
+    said = log.read_text(errors="replace")[-3000:]
+    raise RuntimeError(f"{process.args[0]} did not start:\n{said}")
 
 
 @contextlib.contextmanager
