@@ -11,6 +11,7 @@ import os
 import pickle
 import tarfile
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -432,11 +433,16 @@ def test_layers_are_gzip(written):
         assert inside.getnames() == ["a"]
 
 
-def test_large_layers_are_compressed_in_parts(monkeypatch):
+@pytest.mark.parametrize("size", [0, 1, 99, 100, 101, 5120])
+def test_large_layers_are_compressed_in_parts_to_one_stream(monkeypatch, size):
     monkeypatch.setattr(layout, "_CHUNK", 100)
-    source = io.BufferedReader(io.BytesIO(bytes(range(256)) * 20))
-    content = b"".join(layout._members(source))
-    assert gzip.decompress(content) == bytes(range(256)) * 20
+    wanted_ = (bytes(range(256)) * 20)[:size]
+    content = b"".join(layout._gzip(io.BytesIO(wanted_)))
+    assert gzip.decompress(content) == wanted_
+    stream = zlib.decompressobj(31)  # Which stops at the end of the first member.
+    assert stream.decompress(content) == wanted_
+    assert stream.eof
+    assert stream.unused_data == b""
 
 
 def test_any_changed_file_of_a_layout_is_seen(written):

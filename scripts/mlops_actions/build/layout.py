@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import concurrent.futures
 import dataclasses
-import functools
 import hashlib
 import json
 import os
 import posixpath
 import re
 import shutil
+import struct
 import tarfile
 import tempfile
 import zlib
@@ -30,7 +30,6 @@ from mlops_actions.errors import Failure
 
 _CHUNK = 8 << 20  # Bytes that are compressed at once; part of what the digest depends on.
 _LEVEL = 1  # gzip's fastest: an eighth larger than its default, in a quarter of the time.
-_GZIP = functools.partial(zlib.compress, level=_LEVEL, wbits=31)  # 31: with gzip's header.
 _OCI = "application/vnd.oci.image"
 _DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
 
@@ -96,14 +95,13 @@ def _keep(blobs: Path, content: bytes) -> dict[str, Any]:
 
 
 def _compress(archive: tarfile.TarFile, name: str, blobs: Path) -> dict[str, Any]:
-    """Compress a layer on every processor: gzip's members may follow each other in a file."""
     partial = blobs / "partial"
     digest, size = hashlib.sha256(), 0
     source = _file(archive, name)
     if source.peek(2)[:2] == b"\x1f\x8b":  # Newer engines may keep layers compressed.
         parts: Iterator[bytes] = iter(lambda: source.read(_CHUNK), b"")
     else:
-        parts = _members(source)
+        parts = _gzip(source)
     with partial.open("wb") as output:
         for part in parts:
             output.write(part)
@@ -113,11 +111,28 @@ def _compress(archive: tarfile.TarFile, name: str, blobs: Path) -> dict[str, Any
     return {"digest": f"sha256:{digest.hexdigest()}", "size": size}
 
 
-def _members(source: Any) -> Iterator[bytes]:
+def _gzip(source: Any) -> Iterator[bytes]:
+    """One gzip member whose blocks were compressed beside each other, as pigz does it.
+
+    Each chunk ends on a byte (a flush), so that they can follow each other; the sum of the content
+    is made on the way. Source: RFC 1951 and 1952.
+    """
     workers = os.cpu_count() or 1
+    check = size = 0
+    yield b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x04\xff"  # No name, no time; fastest; any system.
     with concurrent.futures.ThreadPoolExecutor(workers) as pool:
         while chunks := [chunk for _ in range(2 * workers) if (chunk := source.read(_CHUNK))]:
-            yield from pool.map(_GZIP, chunks)
+            blocks = pool.map(_deflate, chunks)
+            for chunk in chunks:
+                check = zlib.crc32(chunk, check)
+                size += len(chunk)
+            yield from blocks
+    yield b"\x03\x00" + struct.pack("<II", check, size & 0xFFFFFFFF)  # An empty last block.
+
+
+def _deflate(chunk: bytes) -> bytes:
+    engine = zlib.compressobj(_LEVEL, zlib.DEFLATED, -zlib.MAX_WBITS)
+    return engine.compress(chunk) + engine.flush(zlib.Z_SYNC_FLUSH)
 
 
 def read(folder: Path) -> Layout:
