@@ -145,17 +145,13 @@ def _known(loaded: Project, schema: pl.Schema, given: Mapping[str, Any], *where:
 
 
 def _literal(loaded: Project, schema: pl.Schema, values: Mapping[str, Any], name: str) -> pl.Expr:
-    value = values.get(name)
+    value, kind = values.get(name), schema[name]
     try:
-        kind = schema.get(name)
-        column = (
-            pl.Series(name, [value], strict=False)
-            if kind is None
-            else (pl.Series(name, [value]).cast(kind))
-        )
+        column = pl.Series(name, [value])
+        is_time = isinstance(value, str) and kind.is_temporal()
+        column = column.str.strptime(kind) if is_time else column.cast(kind)
     except pl.exceptions.PolarsError:
         raise loaded.error(
-            f"{value!r} does not fit the column {name}, which holds {schema[name]}.",
-            *("gate", "behaviour"),
+            f"{value!r} does not fit the column {name}, which holds {kind}.", "gate", "behaviour"
         ) from None
     return pl.lit(column).first().alias(name)

@@ -234,6 +234,17 @@ def test_a_case_that_does_not_fit_the_data_is_an_error_with_its_line(tried, old,
     assert raised.value.line
 
 
+def test_a_date_is_written_as_text(tried):
+    frame = pl.DataFrame({"row": ["a"], "day": ["2013-05-01"]}).with_columns(
+        pl.col("day").str.to_date()
+    )
+    given = {"day": "2013-02-28"}
+    literal = probe._literal(tried.loaded, frame.schema, given, "day")
+    assert str(frame.with_columns(literal)["day"][0]) == "2013-02-28"
+    with pytest.raises(ConfigurationError, match="does not fit the column day"):
+        probe._literal(tried.loaded, frame.schema, {"day": "soon"}, "day")
+
+
 # --- The user's own tests ----------------------------------------------------------------------
 
 

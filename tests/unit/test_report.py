@@ -16,6 +16,7 @@ import report_samples
 
 from mlops_actions import github, report
 from mlops_actions.report import charts, findings, markdown, words
+from mlops_actions.report.html import render as render_page
 
 SAMPLES = report_samples.SAMPLES
 CONTEXT = {"run_url": None, "restricted": None, "pull_request": None}
@@ -513,3 +514,68 @@ def test_a_fence_is_never_cut() -> None:
     assert "no heading" not in cut
     assert "#### Two" in cut
     assert "Left out for length: One." in cut
+
+
+# --- Tables of what was judged besides metrics --------------------------------------------------
+
+
+def _besides() -> dict:
+    hostile = "<img src=x>|@team"
+    return {
+        "verdict": "rejected",
+        "checks": [
+            {"name": "identity: models", "status": "pass", "observed": "a" * 64, "required": "not"},
+            {
+                "name": f"behaviour: invariance: {hostile}",
+                "status": "fail",
+                "observed": 0.5,
+                "required": 0.0,
+                "message": f"{hostile}: 1 of 2 answers break it.",
+                "examples": [{"origin": hostile, "secret": "x", "answer": 0.7}],
+            },
+            {"name": "latency: p95 of one row", "status": "pass", "observed": 3.5, "required": 9},
+        ],
+        "policy_changes": {
+            "changes": [{"where": "gate", "effect": "looser", "text": f"gate: {hostile}"}],
+            "approval": {"who": "grace"},
+        },
+        "latency": {
+            "times": [{"what": "row", "quantile": "p95", "candidate": 3.5, "champion": "NaN"}],
+            "once": {"candidate": {"load": 1.0, "memory": 5, "size": 7}, "champion": None},
+        },
+        "explanation": {
+            "metric": "roc_auc",
+            "columns": [{"column": hostile, "candidate": {"estimate": 0.1, "low": 0, "high": 1}}],
+            "moved": [{"column": "hour", "change": 0.02}, {"column": 3, "change": "x"}, "y"],
+        },
+    }
+
+
+def test_what_was_judged_besides_metrics_is_shown_and_inert():
+    found = findings.gather({"gate": _besides()}, sensitive=["secret"])
+    titles = [table.title for table in found.tables]
+    assert titles == [
+        "Policy changes", "Identity and wear", "Behaviour", "Latency", "Explanation",
+    ]  # fmt: skip
+    context = {"run_url": None, "restricted": None, "pull_request": None}
+    text = markdown.render(found, **context)
+    page = render_page(found, **context)
+    for title in titles:
+        assert f"#### {title}" in text
+        assert f">{title}</h2>" in page
+    for shown in (text, page):
+        assert "<img" not in shown
+        assert "secret" not in shown
+        assert "approved by grace" in shown
+        assert "hour (+0.02)" in shown
+    assert "@team" not in text
+    table = text.partition("#### Behaviour")[2].partition("####")[0]
+    lines = [line for line in table.splitlines() if line.startswith("|")]
+    assert len({line.count("|") for line in lines}) == 1, lines
+
+
+@pytest.mark.parametrize("value", [None, 3, "x", [], [1, "x", None], {"columns": 3, "times": "x"}])
+def test_a_section_that_is_not_ours_is_no_table(value):
+    keys = ("policy_changes", "latency", "explanation")
+    found = findings.gather({"gate": {"verdict": "blessed", **dict.fromkeys(keys, value)}})
+    assert found.tables == ()

@@ -17,10 +17,13 @@ import math
 import re
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mlops_actions import evidence
 from mlops_actions.errors import Failure
+
+if TYPE_CHECKING:
+    from mlops_actions.report.tables import Table
 
 STAGES = ("validate", "train", "score", "gate")
 DOCUMENTS = (*STAGES, "data", "profile")
@@ -320,6 +323,7 @@ class Findings:
     evidence: tuple[Fact, ...]
     columns: tuple[Column, ...]
     curves: tuple[Curve, ...]
+    tables: tuple[Table, ...] = ()
 
     def of_stage(self, stage: str) -> tuple[Check, ...]:
         """The checks of a stage, those first that decide."""
@@ -484,7 +488,14 @@ def gather(
             hidden,
         ),
         curves=_curves(gate),
+        tables=_tables(gate, checks),
     )
+
+
+def _tables(gate: Mapping[str, Any], checks: Collection[Check]) -> tuple[Table, ...]:
+    from mlops_actions.report import tables  # It reads with what stands here.
+
+    return tables.tables(gate, checks)
 
 
 def _verdict(stages: Mapping[str, str], *, unreadable: bool) -> tuple[str | None, str]:

@@ -232,6 +232,7 @@ def sections(findings: Findings) -> dict[str, Any]:
         "bad_checks": _of_data(findings, {"fail", "inconclusive"}),
         "good_checks": _of_data(findings, {"pass", "skipped"}),
         "gate_checks": findings.of_stage("gate"),
+        "tables": findings.tables,
         "other_checks": [c for c in findings.checks if c.stage in {"train", "score"}],
     }
 

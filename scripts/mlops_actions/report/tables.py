@@ -1,0 +1,204 @@
+"""Tables of what the gate judged besides metrics, read with the same distrust as the rest."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+from mlops_actions.report.findings import (
+    NOTHING,
+    STATUSES,
+    Check,
+    Interval,
+    items,
+    line,
+    mapping,
+    number,
+    objects,
+    plain_number,
+    text,
+)
+
+_KINDS = {"row": "one row", "batch": "a batch"}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Table:
+    """A section with one table.
+
+    Attributes:
+        title: of the section.
+        caption: what the table shows, in a sentence.
+        heads: of the columns.
+        rows: as texts, each as long as the heads; the first may be a status.
+
+    """
+
+    title: str
+    caption: str
+    heads: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+    @property
+    def signed(self) -> bool:
+        """Whether the first column is a status."""
+        return not self.heads[0]
+
+
+def tables(gate: Mapping[str, Any], checks: Collection[Check]) -> tuple[Table, ...]:
+    """Give the tables that the gate's evidence has something for."""
+    found = (
+        _changes(mapping(gate.get("policy_changes"))),
+        _identity(checks),
+        _behaviour(checks),
+        _latency(mapping(gate.get("latency")), checks),
+        _importance(mapping(gate.get("explanation"))),
+    )
+    return tuple(table for table in found if table is not None and table.rows)
+
+
+def _of(checks: Collection[Check], *starts: str) -> Iterator[Check]:
+    return (
+        check
+        for check in sorted(checks, key=lambda check: STATUSES.index(check.status))
+        if check.stage == "gate" and check.name.startswith(starts)
+    )
+
+
+def _changes(section: Mapping[str, Any]) -> Table | None:
+    approval = mapping(section.get("approval"))
+    who = text(approval.get("who"))
+    caption = "Compared with the base branch. What is not stricter needs someone else's approval."
+    if who:
+        caption = f"Compared with the base branch; approved by {who}."
+    return Table(
+        title="Policy changes",
+        caption=caption,
+        heads=("Effect", "Change"),
+        rows=tuple(
+            (text(item.get("effect")) or NOTHING, text(item.get("text")) or NOTHING)
+            for item in objects(section.get("changes"))
+        ),
+    )
+
+
+def _identity(checks: Collection[Check]) -> Table:
+    starts = ("identity: ", "release: wear", "release: record")
+    return Table(
+        title="Identity and wear",
+        caption="Two models that are two, the same rows on both sides, none of them seen before; "
+        "and how often the release set has decided.",
+        heads=("", "Check", "Found", "Required"),
+        rows=tuple(_plain(check) for check in _of(checks, *starts)),
+    )
+
+
+def _plain(check: Check) -> tuple[str, ...]:
+    name = check.name.removeprefix("identity: ")
+    return check.status, name, _digest(check.observed), _digest(check.required)
+
+
+def _digest(value: str | None) -> str:
+    """Shorten what may hold a digest."""
+    words = (value or NOTHING).split(" ")
+    return " ".join(word[:12] if len(word) == 64 else word for word in words)  # noqa: PLR2004
+
+
+def _behaviour(checks: Collection[Check]) -> Table:
+    rows = []
+    for check in _of(checks, "behaviour"):
+        shown = [
+            ", ".join(
+                f"{column}={value if value is not None else 'null'}"
+                for column, value in zip(check.columns, row, strict=True)
+            )
+            for row in check.examples
+        ]
+        rows.append(
+            (
+                check.status,
+                check.name.removeprefix("behaviour: "),
+                check.message or NOTHING,
+                line("; ".join(shown), 1_000) or NOTHING,
+            )
+        )
+    return Table(
+        title="Behaviour",
+        caption="What a change of the input does to the answer; rows of the cases that fail.",
+        heads=("", "Case", "Found", "Rows"),
+        rows=tuple(rows),
+    )
+
+
+def _latency(section: Mapping[str, Any], checks: Collection[Check]) -> Table:
+    rows = [
+        (
+            check.status,
+            check.name.removeprefix("latency: "),
+            check.observed or NOTHING,
+            NOTHING,
+            NOTHING,
+            check.required or NOTHING,
+        )
+        for check in _of(checks, "latency")
+    ]
+    for item in objects(section.get("times")):
+        ratio = Interval.of(item.get("ratio"))
+        what = text(item.get("what")) or ""
+        rows.append(
+            (
+                "skipped",
+                f"{text(item.get('quantile')) or NOTHING} of {_KINDS.get(what, what)}, ms",
+                _number(item.get("candidate")),
+                _number(item.get("champion")),
+                str(ratio) if ratio else NOTHING,
+                NOTHING,
+            )
+        )
+    once = mapping(section.get("once"))
+    for key, title in (
+        ("load", "loading, s"),
+        ("memory", "peak memory, bytes"),
+        ("size", "model size, bytes"),
+    ):
+        mine, other = (mapping(once.get(side)).get(key) for side in ("candidate", "champion"))
+        if number(mine) is not None:
+            rows.append(("skipped", title, _number(mine), _number(other), NOTHING, NOTHING))
+    return Table(
+        title="Latency",
+        caption="Measured in turns. First what is asked, then everything that was measured.",
+        heads=("", "What", "Candidate", "Champion", "Ratio", "At most"),
+        rows=tuple(rows),
+    )
+
+
+def _number(value: object) -> str:
+    found = number(value)
+    return NOTHING if found is None else plain_number(found)
+
+
+def _importance(section: Mapping[str, Any]) -> Table | None:
+    moved = [
+        f"{name} ({change:+.3g})"
+        for item in items(section.get("moved"))
+        if (name := text(mapping(item).get("column")))
+        and (change := number(mapping(item).get("change"))) is not None
+    ]
+    caption = f"How much {text(section.get('metric'))} loses when a column is permuted."
+    if moved:
+        caption += f" Moved most against the champion: {', '.join(moved[:3])}."
+    return Table(
+        title="Explanation",
+        caption=caption,
+        heads=("Column", "Candidate", "Champion", "Share"),
+        rows=tuple(
+            (
+                text(item.get("column")) or NOTHING,
+                str(Interval.of(item.get("candidate")) or NOTHING),
+                str(Interval.of(item.get("champion")) or NOTHING),
+                str(Interval.of(item.get("share")) or NOTHING),
+            )
+            for item in objects(section.get("columns"))
+        ),
+    )
