@@ -148,8 +148,10 @@ def _literal(loaded: Project, schema: pl.Schema, values: Mapping[str, Any], name
     value, kind = values.get(name), schema[name]
     try:
         column = pl.Series(name, [value])
-        is_time = isinstance(value, str) and kind.is_temporal()
-        column = column.str.strptime(kind) if is_time else column.cast(kind)
+        if isinstance(value, str) and isinstance(kind, (pl.Date, pl.Datetime, pl.Time)):
+            column = column.str.strptime(kind)
+        else:
+            column = column.cast(kind)
     except pl.exceptions.PolarsError:
         raise loaded.error(
             f"{value!r} does not fit the column {name}, which holds {kind}.", "gate", "behaviour"
