@@ -14,7 +14,7 @@ import pytest
 from test_gate_handover import CONFIG, Workflow, make
 
 from mlops_actions import evidence, github
-from mlops_actions.gate import handover, verdicts
+from mlops_actions.gate import approval, handover, verdicts
 from mlops_actions.state import Branch
 
 GATE = """\
@@ -262,6 +262,18 @@ def test_predictions_on_another_set_do_not_count(release: Registered) -> None:
     found = release.judge()
     assert statuses(found, "identity: set") == {"identity: set release": "fail"}
     assert found["verdict"] == "rejected"
+
+
+@pytest.mark.parametrize("status", ["fail", "inconclusive"])
+def test_a_change_that_turns_the_gate_off_is_not_approved_by_it(
+    release: Registered, monkeypatch: pytest.MonkeyPatch, status: evidence.Status
+) -> None:
+    release.configure("gate:\n", "gate:\n  mode: dry_run\n")
+    release.judge()
+    assert release.run() == 0
+    found = approval.Compared(checks=[evidence.check(approval.NAME, status)], section={})
+    monkeypatch.setattr(approval, "compare", lambda *_, **__: found)
+    assert release.run() == 1
 
 
 # --- Anchor ------------------------------------------------------------------------------------

@@ -104,7 +104,7 @@ def _decide(loaded: Project, received: Handover, work: Path) -> Outcome:
     approved = _policy(loaded, received)
     if received.trained.get("mode") == "smoke":
         verdict, checks, predicate = judge_smoke(loaded, received)
-        if any(item["status"] in {"fail", "inconclusive"} for item in approved.checks):
+        if _unapproved(approved.checks):
             verdict = "failed"
         checks += approved.checks
         return _plain(loaded, verdict, checks, received, **predicate, **approved.sections)
@@ -146,7 +146,8 @@ def _decide(loaded: Project, received: Handover, work: Path) -> Outcome:
         verdict=judgement.verdict,
         checks=judgement.checks,
         predicate=predicate,
-        stops=judgement.stops,
+        # A pull request cannot switch off by itself what it needs approval for.
+        stops=judgement.stops or _unapproved(judgement.checks),
     )
 
 
@@ -163,6 +164,13 @@ def _policy(loaded: Project, received: Handover) -> Extra:
         rows=rows,
     )
     return Extra(checks=found.checks, sections={"policy_changes": found.section})
+
+
+def _unapproved(checks: Sequence[evidence.Check]) -> bool:
+    return any(
+        item["name"] == approval.NAME and item["status"] in {"fail", "inconclusive"}
+        for item in checks
+    )
 
 
 def _identity(
