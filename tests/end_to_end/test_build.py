@@ -96,7 +96,7 @@ def errors(run: LocalRun) -> str:
 
 def catalogue(registry: str) -> list[str]:
     with urllib.request.urlopen(f"http://{registry}/v2/_catalog", timeout=10) as answer:
-        return json.load(answer)["repositories"]
+        return json.load(answer)["repositories"] or []
 
 
 def manifest(reference: str) -> str:
