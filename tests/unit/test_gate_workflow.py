@@ -209,6 +209,17 @@ def test_a_verdict_that_cannot_be_written_is_none(
     assert "meanwhile" in found["reasons"][0]
 
 
+def test_a_verdict_that_another_one_overtook_is_judged_again(
+    release: Registered, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release.judge()
+    known = iter([0, 1])  # The count is stale once.
+    monkeypatch.setattr(verdicts, "earlier", lambda *_: next(known))
+    found = release.judge()
+    assert found["verdict"] == "blessed"
+    assert found["policy"]["verdict"] == 2
+
+
 def _id_in_training(release: Registered) -> None:
     release.part["overlap"]["keys"] = 1
 

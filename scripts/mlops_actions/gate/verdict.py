@@ -37,6 +37,7 @@ from mlops_actions.gate.smoke import judge_smoke
 from mlops_actions.registry import branch_of
 
 RELEASE = "release"
+_ATTEMPTS = 4
 _WARNINGS = {
     "allow": ("Evidence counts without an attestation here (unattested: allow in mlops.yaml).",)
 }
@@ -130,14 +131,22 @@ def _decide(loaded: Project, received: Handover, work: Path) -> Outcome:
     first = received.data["evaluation"][next(iter(sets))]["keys"]["file"]
     extra.add(explanation.judge(policy, received.folder / probe.FOLDER, received.folder / first))
     release = received.data["evaluation"]["release"]["digest"] if RELEASE in sets else None
-    earlier = None if release is None else _earlier(loaded, release)
-    judgement = decide(
-        policy, paired, baseline=_baseline(loaded, received), earlier=earlier, extra=extra
-    )
-    judgement.sections["anchor"] = _next_anchor(judgement, received)
-    judgement = _overrule(loaded, judgement, received)
-    if release is not None and earlier is not None:
-        judgement = _record(loaded, judgement, release, earlier)
+    for attempt in range(_ATTEMPTS):
+        earlier = None if release is None else _earlier(loaded, release)
+        judgement = decide(
+            policy, paired, baseline=_baseline(loaded, received), earlier=earlier, extra=extra
+        )
+        judgement.sections["anchor"] = _next_anchor(judgement, received)
+        judgement = _overrule(loaded, judgement, received)
+        if release is None or earlier is None:
+            break
+        try:
+            judgement = _record(loaded, judgement, release, earlier)
+        except verdicts.Moved as moved:  # Judged at the wrong level: once more, at the right one.
+            if attempt + 1 == _ATTEMPTS:
+                judgement = _unrecorded(judgement, moved)
+            continue
+        break
     announce(judgement)
     github.info(table(judgement))
     predicate = judgement.predicate(loaded.config, received.baseline["baseline"])
@@ -245,13 +254,19 @@ def _record(loaded: Project, judgement: Judgement, release: str, earlier: int) -
             verdict=judgement.verdict,
             earlier=earlier,
         )
+    except verdicts.Moved:
+        raise
     except Failure as problem:
-        found = evidence.check("release: record", "inconclusive", message=problem.message)
-        verdict = "inconclusive" if judgement.verdict == "blessed" else judgement.verdict
-        return dataclasses.replace(
-            judgement, verdict=verdict, override=None, checks=[*judgement.checks, found]
-        )
+        return _unrecorded(judgement, problem)
     return judgement
+
+
+def _unrecorded(judgement: Judgement, problem: Failure) -> Judgement:
+    found = evidence.check("release: record", "inconclusive", message=problem.message)
+    verdict = "inconclusive" if judgement.verdict == "blessed" else judgement.verdict
+    return dataclasses.replace(
+        judgement, verdict=verdict, override=None, checks=[*judgement.checks, found]
+    )
 
 
 def _next_anchor(judgement: Judgement, received: Handover) -> dict[str, str | None]:

@@ -20,6 +20,10 @@ from mlops_actions.state import Branch, Checkout
 SCHEMA = 1
 
 
+class Moved(Failure):
+    """The set gave another verdict meanwhile: this one was judged at the wrong level."""
+
+
 def earlier(branch: Branch, model: str, digest: str) -> int:
     """Count the verdicts that a release set has given.
 
@@ -40,8 +44,8 @@ def record(branch: Branch, model: str, digest: str, *, verdict: str, earlier: in
         earlier: the count that it was judged with.
 
     Raises:
-        Failure: it cannot be written, or the set gave another verdict meanwhile, so that this one
-            was judged at the wrong level.
+        Moved: the set gave another verdict meanwhile.
+        Failure: it cannot be written.
 
     """
     event = github.event()
@@ -49,7 +53,7 @@ def record(branch: Branch, model: str, digest: str, *, verdict: str, earlier: in
     def change(checkout: Checkout) -> None:
         verdicts = _read(checkout, model)
         if _count(verdicts, digest) != earlier:
-            raise Failure("The release set gave another verdict meanwhile. Run it again.")
+            raise Moved("The release set gave another verdict meanwhile. Run it again.")
         verdicts.append(
             {
                 "set": digest,
