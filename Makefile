@@ -17,7 +17,7 @@ demo: ## Make a repository from the template and run its workflows: a push, then
 	@tools/demo
 
 test: ## Run all tests.
-	@tools/bootstrap python go node browser postgresql
+	@tools/bootstrap python go node browser postgresql docker
 	$(PYTEST) -n $(WORKERS) --dist worksteal --durations 10 tests/unit tests/contract tests/end_to_end
 
 check: ## Run the linters, the type checker and the fast tests; under two minutes.
