@@ -156,14 +156,19 @@ def event(tmp_path, monkeypatch):
 
 def test_the_place_is_lower_case_and_named_after_repository_and_model(event):
     event({}, GITHUB_REPOSITORY="Acme/Late_Flights")
-    assert push.place_of("ghcr.io", "auto", "late-flights") == "ghcr.io/acme/late_flights/late-flights"
+    assert (
+        push.place_of("ghcr.io", "auto", "late-flights") == "ghcr.io/acme/late_flights/late-flights"
+    )
     assert push.place_of("localhost:5000", "a/b", "m") == "localhost:5000/a/b"
 
 
 @pytest.mark.parametrize(
     ("registry", "image"),
-    [("https://ghcr.io", "a"), ("ghcr.io/a", "a"), ("", "a"), ("ghcr.io", ""), ("ghcr.io", "A"), ("ghcr.io", "a:b"),
-     ("ghcr.io", "a@b"), ("ghcr.io", "/a"), ("ghcr.io", "a//b"), ("ghcr.io", "-a")],
+    [
+        ("https://ghcr.io", "a"), ("ghcr.io/a", "a"), ("", "a"), ("ghcr.io", ""),
+        ("ghcr.io", "A"), ("ghcr.io", "a:b"), ("ghcr.io", "a@b"), ("ghcr.io", "/a"),
+        ("ghcr.io", "a//b"), ("ghcr.io", "-a"),
+    ],
 )  # fmt: skip
 def test_what_is_no_place_is_refused(event, registry, image):
     event({}, GITHUB_REPOSITORY="acme/x")

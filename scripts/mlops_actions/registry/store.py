@@ -61,8 +61,9 @@ def _explained(place: str) -> Iterator[None]:
         status = getattr(problem, "get_http_status_code", lambda: None)()
         if " 401" in text or status == 401:  # noqa: PLR2004
             reason = (
-                "it answered 401: the secrets MLFLOW_TRACKING_TOKEN (to read) or MLFLOW_WRITE_TOKEN "
-                "(to register), or their USERNAME and PASSWORD, are missing or wrong"
+                "it answered 401: the secrets MLFLOW_TRACKING_TOKEN (to read) or "
+                "MLFLOW_WRITE_TOKEN (to register), or their USERNAME and PASSWORD, are missing "
+                "or wrong"
             )
         elif " 403" in text or status == 403:  # noqa: PLR2004
             reason = "it answered 403: these credentials lack the right"
