@@ -198,7 +198,7 @@ def test_an_image_that_does_not_show_what_it_must_is_not_pushed(
 ) -> None:
     before = catalogue(registry)
     text = (machine.ROOT / "scripts/mlops_actions/build/templates/Dockerfile.jinja").read_text()
-    known = {"base": "python:3.11-slim", "epoch": "0", "start_period": "5"}
+    known = {"base": "python:3.11-slim", "settled": "0", "start_period": "5"}
     for name, value in known.items():
         text = text.replace(f"{{{{ {name} }}}}", value)
     text = "\n".join(text.splitlines()[1:]).replace(

@@ -19,6 +19,7 @@ from mlops_actions.build.blessed import Blessed
 from mlops_actions.errors import Failure
 
 _PACKAGE = Path(__file__).resolve().parents[1]
+_SETTLED = 315_532_800  # 1980-01-01, the first day that zip archives know: a file's time in layers.
 LABELS = "io.github.mlops-actions"
 
 
@@ -109,8 +110,8 @@ def write(
     evidence.write_json(folder / "about.json", about)
     shutil.copy2(requirements.find_uv(), folder / "uv")
     epoch = _epoch(blessed)
-    _write_dockerfile(loaded, blessed, folder / "Dockerfile", base=base, epoch=epoch)
-    _settle(folder, epoch)
+    _write_dockerfile(loaded, blessed, folder / "Dockerfile", base=base)
+    _settle(folder)
     return Context(folder=folder, base=base, epoch=epoch, labels=_labels(blessed, base))
 
 
@@ -131,9 +132,7 @@ def _epoch(blessed: Blessed) -> int:
         raise Failure("publish.json does not say when the version was registered.") from None
 
 
-def _write_dockerfile(
-    loaded: config.Project, blessed: Blessed, path: Path, *, base: str, epoch: int
-) -> None:
+def _write_dockerfile(loaded: config.Project, blessed: Blessed, path: Path, *, base: str) -> None:
     settings = loaded.config.build
     if settings.dockerfile:
         own = loaded.path(settings.dockerfile)
@@ -155,7 +154,7 @@ def _write_dockerfile(
             name=blessed.name,
             version=blessed.version,
             base=base,
-            epoch=epoch,
+            settled=_SETTLED,
             settings={f"MLOPS_{key.upper()}": value for key, value in chosen.items()},
             start_period=int(config.parse_duration(settings.ready_within).total_seconds()),
         )
@@ -163,12 +162,12 @@ def _write_dockerfile(
     path.write_text(text, encoding="utf-8")
 
 
-def _settle(folder: Path, epoch: int) -> None:
+def _settle(folder: Path) -> None:
     """Give every file the same time and rights, whoever made the context and when."""
     for path in [folder, *folder.rglob("*")]:
         executable = path.is_dir() or path.name == "uv"
         path.chmod(0o755 if executable else 0o644)
-        os.utime(path, (epoch, epoch))
+        os.utime(path, (_SETTLED, _SETTLED))
 
 
 def _labels(blessed: Blessed, base: str) -> dict[str, str]:
