@@ -19,7 +19,16 @@ import pytest
 
 from mlops_actions import config, evidence
 from mlops_actions.build import blessed as versions
-from mlops_actions.build import container, context, golden, layout, pickles, proof, requirements
+from mlops_actions.build import (
+    container,
+    context,
+    golden,
+    layout,
+    pickles,
+    proof,
+    requirements,
+    visitor,
+)
 from mlops_actions.errors import ConfigurationError, Failure
 from mlops_actions.registry.store import Version
 
@@ -311,6 +320,7 @@ def seen(**changes: object) -> container.Visit:
         "answers": [[200, answer()], [200, one], [200, two]],
         "nonsense": [422, {}],
         "user": 65532,
+        "model_digest": "d",
         "writable": [],
         "compilers": [],
         "milliseconds": [1.0] * 100,
@@ -320,7 +330,7 @@ def seen(**changes: object) -> container.Visit:
 
 
 def test_a_good_container_passes():
-    assert proof._smoke(seen(), 60)["status"] == "pass"
+    assert proof._smoke(seen(), 60, "d")["status"] == "pass"
     assert proof._parity(seen(), GOLDEN, TOLERANCE)["status"] == "pass"
     assert proof._latency(seen(), config.Latency())["status"] == "pass"
 
@@ -332,19 +342,20 @@ def test_a_good_container_passes():
         ({"answers": [[500, "no"]]}, "/predict answers 500"),
         ({"nonsense": [200, {}]}, "nonsense is answered with 200"),
         ({"user": 0}, "runs as root"),
+        ({"model_digest": "e"}, "not the model that was blessed"),
         ({"writable": ["/opt"]}, "can write /opt"),
         ({"compilers": ["gcc"]}, "brings gcc"),
     ],
 )
 def test_each_fault_of_a_container_is_seen(changes, message):
-    check = proof._smoke(seen(**changes), 60)
+    check = proof._smoke(seen(**changes), 60, "d")
     assert check["status"] == "fail"
     assert message in check["message"]
 
 
 def test_a_container_that_never_gets_ready_fails_with_its_last_words():
     visit = container.Visit(ready=False, seconds=60, found={}, log="a\nModuleNotFoundError: x")
-    check = proof._smoke(visit, 60)
+    check = proof._smoke(visit, 60, "d")
     assert check["status"] == "fail"
     assert "ModuleNotFoundError: x" in check["message"]
 
@@ -476,6 +487,24 @@ def test_the_python_is_the_models():
     for wrong in (None, "3", "three.four"):
         with pytest.raises(Failure, match="which Python"):
             context.python_of({"flavors": {"python_function": {"python_version": wrong}}})
+
+
+def test_files_of_one_size_have_times_of_their_own_and_keep_them(tmp_path):
+    """Docker sends a file again only when its size or its time changed."""
+    times = []
+    for content in ("one", "two", "one"):
+        (tmp_path / "model").write_text(content)
+        context._settle(tmp_path)
+        times.append((tmp_path / "model").stat().st_mtime)
+    assert times[0] == times[2] != times[1]
+
+
+def test_the_visitor_makes_the_digest_that_the_evidence_has(tmp_path, monkeypatch):
+    monkeypatch.setenv("MLOPS_MODEL", str(tmp_path))
+    for name in ("a-b", "a/b", "a.b", "MLmodel"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(name)
+    assert visitor.model_digest() == evidence.sha256_tree(tmp_path)
 
 
 def test_a_summary_cannot_be_broken_by_what_a_container_says():

@@ -163,11 +163,16 @@ def _write_dockerfile(loaded: config.Project, blessed: Blessed, path: Path, *, b
 
 
 def _settle(folder: Path) -> None:
-    """Give every file the same time and rights, whoever made the context and when."""
+    """Give every file rights and a time that do not depend on who made the context, and when.
+
+    The time is made of the content: Docker sends a file again only when its size or time changed,
+    so that with one time for all, a model of the same size would stay the one of the build before.
+    """
     for path in [folder, *folder.rglob("*")]:
         executable = path.is_dir() or path.name == "uv"
         path.chmod(0o755 if executable else 0o644)
-        os.utime(path, (_SETTLED, _SETTLED))
+        own = int(evidence.sha256_file(path)[:7], 16) if path.is_file() else 0
+        os.utime(path, (_SETTLED + own, _SETTLED + own))
 
 
 def _labels(blessed: Blessed, base: str) -> dict[str, str]:

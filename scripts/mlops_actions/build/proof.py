@@ -52,7 +52,7 @@ def make(loaded: config.Project, blessed: Blessed, work: Path, index: Index) -> 
     engine.build(made, tag, index)
     with github.group("Proving the image"):
         rows = golden.find(loaded, work)
-        checks += _prove(loaded, tag, rows)
+        checks += _prove(loaded, blessed, tag, rows)
     layout.write(tag, work / "layout")
     found = layout.read(work / "layout")
     checks.insert(1, _image(found, made))
@@ -112,7 +112,9 @@ def _image(found: layout.Layout, made: context.Context) -> Check:
     )
 
 
-def _prove(loaded: config.Project, tag: str, rows: golden.Golden | None) -> list[Check]:
+def _prove(
+    loaded: config.Project, blessed: Blessed, tag: str, rows: golden.Golden | None
+) -> list[Check]:
     settings = loaded.config.build
     allowed = config.parse_duration(settings.ready_within).total_seconds()
     seen = container.visit(
@@ -121,7 +123,7 @@ def _prove(loaded: config.Project, tag: str, rows: golden.Golden | None) -> list
         ready_within=allowed,
         requests=settings.latency.requests,
     )
-    smoke = _smoke(seen, allowed)
+    smoke = _smoke(seen, allowed, blessed.model_digest)
     if smoke["status"] != "pass":
         return [smoke, *(check(name, "skipped") for name in ("parity", "latency"))]
     if rows is None:
@@ -132,7 +134,7 @@ def _prove(loaded: config.Project, tag: str, rows: golden.Golden | None) -> list
     return [smoke, _parity(seen, rows, settings.parity), _latency(seen, settings.latency)]
 
 
-def _smoke(seen: container.Visit, allowed: float) -> Check:
+def _smoke(seen: container.Visit, allowed: float, model: str) -> Check:
     required = f"ready within {allowed:.0f} s: read-only, no network, no rights"
     if not seen.ready:
         last = seen.log.strip().splitlines()[-1:] or ["nothing"]
@@ -147,6 +149,8 @@ def _smoke(seen: container.Visit, allowed: float) -> Check:
     ][:1]
     if seen.found.get("nonsense", [0])[0] not in range(400, 500):
         problems.append(f"nonsense is answered with {seen.found.get('nonsense', [0])[0]}")
+    if seen.found.get("model_digest") != model:
+        problems.append("its /opt/model is not the model that was blessed")
     if seen.found.get("user") == 0:
         problems.append("it runs as root")
     if seen.found.get("writable"):

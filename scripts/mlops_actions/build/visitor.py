@@ -6,6 +6,7 @@ other way. Reads a JSON object from standard input and writes one to standard ou
 
 from __future__ import annotations
 
+import hashlib
 import http.client
 import json
 import os
@@ -61,6 +62,17 @@ def writable() -> list[str]:
     return found
 
 
+def model_digest() -> str:
+    """The digest of the model's files, made as the evidence makes it."""
+    folder = Path(os.environ.get("MLOPS_MODEL") or "/opt/model")
+    lines = [
+        f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(folder).as_posix()}\n"
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    ]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
 def visit(request: dict[str, Any]) -> dict[str, Any]:
     """Ask everything that is to be known."""
     if not ready(request["ready_within"]):
@@ -73,6 +85,7 @@ def visit(request: dict[str, Any]) -> dict[str, Any]:
     found["nonsense"] = list(ask("POST", "/predict", {"records": "none"}))
     found["user"] = os.getuid()
     found["writable"] = writable()
+    found["model_digest"] = model_digest()
     found["compilers"] = [name for name in _COMPILERS if shutil.which(name)]
     rows = request["bodies"][1:] or request["bodies"]
     milliseconds = []
