@@ -23,6 +23,7 @@ SHARED = [
     ".dvc/config",
     ".dvcignore",
     ".github/dependabot.yml",
+    ".github/workflows/build.yml.jinja",
     ".github/workflows/quality-gate.yml.jinja",
     ".github/workflows/train.yml.jinja",
     ".gitignore",
@@ -202,7 +203,7 @@ def test_pins_are_the_commit_of_the_release(template: Path, tmp_path: Path):
     generated = copy(template, tmp_path / "generated")
     assert called(generated) == {
         f"{name}.yml": f"{SLUG}/.github/workflows/{name}.yml@{commit} # v1.0.0"
-        for name in ("quality-gate", "train")
+        for name in ("build", "quality-gate", "train")
     }
 
 
