@@ -78,14 +78,6 @@ def test_a_change_that_trains_the_same_model_is_unchanged_and_another_is_version
     assert gate(run)["bootstrap"] is False
 
 
-def test_force_trains_again(registered: Consumer) -> None:
-    run = registered.happens("workflow_dispatch", workflow="train.yml", inputs={"force": "true"})
-    assert run.green
-    assert verdict(run, "train") == "unchanged"
-    assert "Nothing to train" not in run.log
-    assert "forcing the stage" not in run.log or "Training: done" in run.log
-
-
 def test_a_pull_request_that_is_blessed_has_one_report(registered: Consumer) -> None:
     registered.branch("more-iterations")
     registered.replace("params.yaml", r"^(\s+max_iter:).*", r"\1 60")
@@ -126,42 +118,6 @@ def test_a_pull_request_whose_data_breaks_the_schema(registered: Consumer) -> No
     assert any("distance" in item.message for item in run.annotations if item.level == "error")
 
 
-@pytest.mark.parametrize("options", [{"fork": True}, {"actor": "dependabot[bot]"}])
-def test_without_secrets_and_without_a_champion_it_is_inconclusive(
-    generated: Consumer, options: dict
-) -> None:
-    generated.branch("from-outside")
-    generated.replace("params.yaml", r"^(\s+max_iter:).*", r"\1 60")
-    generated.commit("From outside")
-    run = generated.happens("pull_request", workflow="quality-gate.yml", **options)
-    assert not run.green
-    assert verdict(run) == "inconclusive"
-    assert "A maintainer" in "".join(run.summaries.values())
-    assert run.comments == []  # No right to comment, and that alone changed nothing.
-
-
-def test_a_fork_sees_the_champion_of_the_branch(registered: Consumer) -> None:
-    registered.branch("from-a-fork")
-    registered.replace("params.yaml", r"^(\s+max_iter:).*", r"\1 60")
-    registered.commit("From a fork")
-    run = registered.happens("pull_request", workflow="quality-gate.yml", fork=True)
-    assert run.green
-    assert verdict(run) == "blessed"
-    assert run.comments == []
-
-
-def test_another_ref_never_registers(registered: Consumer) -> None:
-    registered.branch("experiment")
-    registered.replace("params.yaml", r"^(\s+max_iter:).*", r"\1 60")
-    registered.commit("Try it")
-    before = registered.git("--git-dir", ".mlops-local/origin.git", "rev-parse", "mlops-state")
-    run = registered.happens("workflow_dispatch", workflow="train.yml")
-    assert run.green
-    assert verdict(run, "train") == "blessed"
-    assert run.outputs["train"].get("version", "") == ""
-    assert run.git("rev-parse", "mlops-state") == before
-
-
 def test_two_pushes_at_once_both_survive(registered: Consumer, tmp_path: Path) -> None:
     runs: dict[str, LocalRun] = {}
 
@@ -170,6 +126,9 @@ def test_two_pushes_at_once_both_survive(registered: Consumer, tmp_path: Path) -
         # The same origin for both: two clones of one repository.
         registered.git("worktree", "prune")
         other.replace("params.yaml", r"^(\s+max_iter:).*", rf"\1 {iterations}")
+        # A fresh release set: the third verdict on a single month asks for more than it can show.
+        window = '["2013-10-01", "2013-11-30"]'
+        other.replace("params.yaml", r"^(\s+release:).*", rf"\1 {window}")
         other.commit(f"{iterations} iterations")
         runs[name] = other.happens("push", output=registered.folder / ".mlops-local")
 
