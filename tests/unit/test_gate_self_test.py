@@ -233,6 +233,35 @@ def test_a_worn_set_asks_for_more_and_ends(tmp_path, frames):
     assert "it is worn out" in reason(worn)
 
 
+def test_a_worn_set_makes_no_guardrail_laxer(tmp_path):
+    keys = rows(3000)
+    champion = answers(keys, seed=2)
+    worse = answers(keys, noise=2.5, seed=5)
+    mixed = pl.concat(
+        [answers(keys, seed=1).filter(pl.col("origin") != "JFK"), worse.filter(origin="JFK")]
+    ).sort("id")
+    gate = (
+        "metrics: {accuracy: {threshold: 0.6, non_inferiority_margin: 0.05}}\n"
+        "slices: [{columns: [origin]}]"
+    )
+    pair = {"candidate": mixed, "champion": champion}
+    fresh, worn = (run(tmp_path, gate, pair, earlier=count) for count in (0, 199))
+
+    def guarded(judgement):
+        return [item for item in judgement.checks if "adjusted_p_value" in item]
+
+    def said(judgement):
+        return [(item["name"], item["status"]) for item in guarded(judgement)]
+
+    assert said(fresh) == said(worn)
+    (failed,) = [item for item in guarded(worn) if item["status"] == "fail"]
+    assert failed["adjusted_p_value"] > 1 - worn.policy["level"]  # The worn level would miss it.
+    noticed = [mutant["noticed"] for mutant in fresh.self_test if "permuted in" in mutant["name"]]
+    assert noticed == [
+        mutant["noticed"] for mutant in worn.self_test if "permuted in" in mutant["name"]
+    ]
+
+
 # --- Anchor ------------------------------------------------------------------------------------
 
 

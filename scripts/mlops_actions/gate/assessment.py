@@ -40,6 +40,10 @@ class Policy:
         metrics += [metric for part in self.fairness for rule in part for metric in rule.metrics]
         return any("probability" in metric.needs for metric in metrics)
 
+    def guarded(self, terms: Terms) -> Terms:
+        """Return the terms of guardrails: of the policy's own level, however worn the set is."""
+        return dataclasses.replace(terms, confidence=self.config.gate.confidence)
+
     def parts_of_names(self, pattern: str) -> list[str]:
         """Return what the pattern's group matches in the metrics' names."""
         names = [item.name for item in self.chosen]
@@ -139,8 +143,10 @@ def assess(
         found.gaps += fairness.gaps(policy.config, policy.fairness, one)
     rows.measure(found.rows, terms)
     guardrails = [guardrail for row in found.rows for guardrail in row.answer(terms)]
-    guardrails += [guardrail for gap in found.gaps for guardrail in gap.measure(terms)]
-    rows.settle(guardrails, 1 - terms.confidence)
+    # Wear asks more of what must be shown. Of a guardrail it would ask less: it keeps its level.
+    guarded = policy.guarded(terms)
+    guardrails += [guardrail for gap in found.gaps for guardrail in gap.measure(guarded)]
+    rows.settle(guardrails, 1 - guarded.confidence)
     found.checks += [item for row in found.rows for item in row.checks]
     found.checks += [item for gap in found.gaps for item in gap.checks]
     if paired and not found.shows_something:

@@ -221,7 +221,7 @@ def decide(
     had = (baseline or {}).get("slices")
     found = assess(policy, judged, terms, had=had)
     checks += found.checks
-    rows.show_together(found.rows, terms)
+    rows.show_together(found.rows, policy.guarded(terms))
     tested = None
     if judged and not unchanged:
         together = sum("adjusted_p_value" in item for item in found.checks)

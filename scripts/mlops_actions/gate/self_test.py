@@ -195,7 +195,9 @@ class _Bench:
             for number, gap in fairness.numbered_gaps(self.policy.config, self.policy.fairness, one)
             if number == place
         ]
-        p_values = [guard.p_value for gap in found for guard in gap.measure(self.terms)]
+        p_values = [
+            guard.p_value for gap in found for guard in gap.measure(self.policy.guarded(self.terms))
+        ]
         return self._shown(p_values) or any(gap.checks for gap in found)
 
     def _by_rows(self, found: Sequence[Row]) -> bool:
@@ -205,7 +207,7 @@ class _Bench:
 
     def _shown(self, p_values: Sequence[float]) -> bool:
         # Holm's first step, which is enough: the other guardrails of the verdict stay as they are.
-        alpha = 1 - self.terms.confidence
+        alpha = 1 - self.policy.guarded(self.terms).confidence
         return any(p_value * self.guardrails <= alpha for p_value in p_values)
 
 
