@@ -12,7 +12,6 @@ import hashlib
 import json
 import os
 import shlex
-import shutil
 import signal
 import subprocess
 import sys
@@ -24,7 +23,7 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from mlops_actions import github
+from mlops_actions import github, uv
 from mlops_actions.config import Project
 from mlops_actions.errors import ConfigurationError, Failure
 
@@ -47,10 +46,18 @@ _OURS = ("ACTIONS_", "GITHUB_", "RUNNER_", "INPUT_", "MLOPS_")
 _SHELL_WORDS = {"&&", "||", "|", ";", ">", ">>", "<", "&", "2>&1"}
 
 
+def tool_cache() -> Path:
+    """Where a machine keeps tools between jobs: the runner's folder, else the user's cache.
+
+    ``scripts/mlops-actions`` keeps our own environment by the same rule.
+    """
+    base = os.environ.get("RUNNER_TOOL_CACHE") or os.environ.get("XDG_CACHE_HOME")
+    return Path(base) if base else Path.home() / ".cache"
+
+
 def cache_folder() -> Path:
     """Where environments are kept between jobs of one machine."""
-    base = os.environ.get("RUNNER_TOOL_CACHE") or os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "mlops-actions"
+    return tool_cache() / "mlops-actions"
 
 
 def _users_variables() -> dict[str, str]:
@@ -102,23 +109,6 @@ class Environment:
         return chosen | dict(extra or {})
 
 
-def _uv() -> str:
-    # Under pyenv the shim of a pip-installed uv looks at the project's .python-version and is
-    # gone: what it resolves to elsewhere is not.
-    bundled = Path(__file__).resolve().parents[2] / ".tools" / "bin" / "uv"
-    if bundled.exists():
-        return str(bundled)
-    found = shutil.which("uv")
-    if found is None:
-        raise ConfigurationError("uv is not installed; add the step astral-sh/setup-uv.")
-    if f"{os.sep}shims{os.sep}" in found and shutil.which("pyenv"):
-        answer = subprocess.run(
-            ["pyenv", "which", "uv"], capture_output=True, text=True, cwd=os.sep, check=False
-        )
-        return answer.stdout.strip() or found
-    return found
-
-
 def _run_uv(arguments: Sequence[str], *, cwd: Path, extra: Mapping[str, str]) -> None:
     variables = {
         name: value
@@ -127,7 +117,12 @@ def _run_uv(arguments: Sequence[str], *, cwd: Path, extra: Mapping[str, str]) ->
     }
     variables |= _users_variables() | dict(extra)
     answer = subprocess.run(
-        [_uv(), *arguments], cwd=cwd, env=variables, capture_output=True, text=True, check=False
+        [str(uv.path()), *arguments],
+        cwd=cwd,
+        env=variables,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if answer.returncode:
         raise Failure(

@@ -25,7 +25,7 @@ sys.path.insert(0, str(ROOT / "tests" / "end_to_end"))
 
 import engine as machine  # noqa: E402 - beside the end-to-end tests.
 
-from mlops_actions import config, evidence, project  # noqa: E402
+from mlops_actions import config, evidence, project, uv  # noqa: E402
 from mlops_actions.build import container, context, golden  # noqa: E402
 from mlops_actions.build import engine as docker  # noqa: E402
 from mlops_actions.build.blessed import Blessed  # noqa: E402
@@ -87,13 +87,17 @@ def environment() -> Path:
     """An environment to train in, kept between runs."""
     folder = project.cache_folder() / "bench-image"
     if not (folder / "complete").exists():
-        uv = project._uv()
+        program = str(uv.path())
         subprocess.run(
-            [uv, "venv", "--quiet", "--clear", "--python", "3.11", str(folder)], check=True, cwd="/"
+            [program, "venv", "--quiet", "--clear", "--python", "3.11", str(folder)],
+            check=True,
+            cwd="/",
         )
         python = str(folder / "bin/python")
         subprocess.run(
-            [uv, "pip", "install", "--quiet", "--python", python, *PACKAGES], check=True, cwd="/"
+            [program, "pip", "install", "--quiet", "--python", python, *PACKAGES],
+            check=True,
+            cwd="/",
         )
         (folder / "complete").touch()
     return folder / "bin/python"

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from mlops_actions import project
+from mlops_actions import project, uv
 
 pytestmark = pytest.mark.slow
 
@@ -48,12 +48,12 @@ def python() -> Path:
     name = hashlib.sha256(text.encode()).hexdigest()[:16]
     folder = project.cache_folder() / f"test-serving-{name}"
     if not (folder / "complete").exists():
-        uv = project._uv()
+        program = str(uv.path())
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "requirements.txt").write_text(text)
-        venv = [uv, "venv", "--quiet", "--clear", "--python", "3.11", str(folder / "venv")]
+        venv = [program, "venv", "--quiet", "--clear", "--python", "3.11", str(folder / "venv")]
         subprocess.run(venv, check=True, cwd=folder)
-        install = [uv, "pip", "install", "--quiet", "--compile-bytecode", "--python",
+        install = [program, "pip", "install", "--quiet", "--compile-bytecode", "--python",
                    str(folder / "venv/bin/python"), "-r", "requirements.txt"]  # fmt: skip
         subprocess.run(install, check=True, cwd=folder)
         (folder / "complete").touch()

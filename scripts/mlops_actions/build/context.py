@@ -13,7 +13,7 @@ from typing import Any
 import jinja2
 from ruamel.yaml import YAML
 
-from mlops_actions import __version__, config, evidence, github
+from mlops_actions import __version__, config, evidence, github, uv
 from mlops_actions.build import requirements
 from mlops_actions.build.blessed import Blessed
 from mlops_actions.errors import Failure
@@ -108,7 +108,7 @@ def write(
         "evidence_digest": blessed.evidence_digest,
     }
     evidence.write_json(folder / "about.json", about)
-    shutil.copy2(requirements.find_uv(), folder / "uv")
+    shutil.copy2(uv.path(), folder / "uv")
     epoch = _epoch(blessed)
     _write_dockerfile(loaded, blessed, folder / "Dockerfile", base=base)
     _settle(folder)

@@ -8,10 +8,9 @@ import re
 import subprocess
 from pathlib import Path
 
-from mlops_actions import github, project
+from mlops_actions import github, uv
 from mlops_actions.errors import Failure
 
-find_uv = project._uv  # noqa: SLF001 - the one way to find uv.
 SERVING = Path(__file__).resolve().parents[1] / "serving" / "requirements.txt"
 # Flavours whose loaders work with the client alone; the whole of mlflow brings a server.
 _SKINNY = {"sklearn", "xgboost", "lightgbm", "catboost", "statsmodels"}
@@ -73,7 +72,7 @@ def lock(lines: list[str], output: Path, *, python: str, machine: str, index: In
     )
     variables = {name: value for name, value in os.environ.items() if keep.fullmatch(name)}
     words = [
-        find_uv(), "pip", "compile", "--quiet", "--no-config", "--generate-hashes",
+        str(uv.path()), "pip", "compile", "--quiet", "--no-config", "--generate-hashes",
         "--no-header", "--no-annotate", "--no-build",
         "--python-version", python, "--python-platform", _PLATFORMS.get(machine, machine),
         "--output-file", str(output), str(source),

@@ -66,38 +66,6 @@ def find() -> list[str]:
     )
 
 
-def find_uv() -> Path | None:
-    """Give uv's real path, if it is installed.
-
-    Under pyenv, ``uv`` on PATH is a script that finds nothing in a folder with another
-    ``.python-version``, as a consumer's may be.
-    """
-    found = shutil.which("uv")
-    if found is None:
-        return None
-    with Path(found).open("rb") as file:
-        is_script = file.read(2) == b"#!"
-    if is_script and shutil.which("pyenv"):
-        asked = subprocess.run(
-            ["pyenv", "which", "uv"], cwd="/", capture_output=True, text=True, check=False
-        )
-        if asked.returncode == 0:
-            found = asked.stdout.strip()
-    return Path(found).resolve()
-
-
-def tool_cache() -> Path:
-    """Give the folder that stands for RUNNER_TOOL_CACHE, kept between runs.
-
-    The user's cache folder: ``scripts/mlops-actions`` keeps its environment there too, so that
-    steps find the one that started the run.
-    """
-    cache = os.environ.get("RUNNER_TOOL_CACHE") or os.environ.get("XDG_CACHE_HOME")
-    folder = Path(cache) if cache else Path.home() / ".cache"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder.resolve()
-
-
 def environment() -> dict[str, str]:
     """Give the variables act starts with, and with it every step."""
     kept = {name: value for name, value in os.environ.items() if _KEPT.fullmatch(name)}

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mlops_actions import github
+from mlops_actions import github, project, uv
 from mlops_actions.errors import ConfigurationError
 from mlops_actions.local import act, wiring
 from mlops_actions.local import origin as bare
@@ -212,7 +212,6 @@ def _next_run(home: Path) -> Path:
 
 
 def _runner(slug: str, file: Path, event: Event, address: str, run_id: int) -> dict[str, str]:
-    uv = act.find_uv()
     return {
         "GITHUB_API_URL": address,
         "GITHUB_RUN_ID": str(run_id),
@@ -225,7 +224,7 @@ def _runner(slug: str, file: Path, event: Event, address: str, run_id: int) -> d
         "RUNNER_NAME": "mlops-actions local",
         # The doubles' own.
         "MLOPS_LOCAL_PYTHON": sys.executable,
-        "MLOPS_LOCAL_UV": str(uv or ""),
+        "MLOPS_LOCAL_UV": str(uv.find() or ""),
     }
 
 
@@ -289,7 +288,9 @@ class _Session:
     def _act(self, plan: wiring.Wiring, log: Log) -> int:
         cache = self.work / "act"
         cache.mkdir()
-        (cache / "tool_cache").symlink_to(act.tool_cache())
+        kept = project.tool_cache()
+        kept.mkdir(parents=True, exist_ok=True)
+        (cache / "tool_cache").symlink_to(kept.resolve())
         artifacts = self.folder / "artifacts" / self.file.stem
         environment = {
             **self.environment,

@@ -12,7 +12,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from mlops_actions import config, github
+from mlops_actions import config, github, uv
 from mlops_actions.errors import ConfigurationError, Failure
 from mlops_actions.state import Branch
 
@@ -73,7 +73,7 @@ def _ui(project: config.Project, port: int) -> int:
         environment["UV_PROJECT_ENVIRONMENT"] = str(_server_environment())
         process = subprocess.run(
             [
-                "uv", "run", "--quiet", "--locked", "--project", str(root),
+                str(uv.path()), "run", "--quiet", "--locked", "--project", str(root),
                 "--only-group", "server", "mlflow", "server",
                 "--host", "127.0.0.1", "--port", str(port), "--workers", "1",
                 "--backend-store-uri", f"sqlite:///{folder}/registry/mlflow.db",
