@@ -16,7 +16,9 @@ from mlops_actions import config, evidence, github, project
 from mlops_actions.config import Project, Smoke, parse_duration
 from mlops_actions.errors import ConfigurationError, Failure
 from mlops_actions.pipeline import git
+from mlops_actions.score import predict
 from mlops_actions.state import git_environment
+from mlops_actions.tracked_run import Store, write_evidence
 
 BASE = "base"  # Name of the base branch's predictions in the handover.
 
@@ -25,8 +27,6 @@ def train(
     loaded: Project, environment: project.Environment, handover: Path, facts: dict[str, Any]
 ) -> int:
     """Train on a sample, here and on the base branch; give 0 when this side left a model."""
-    from mlops_actions.train import Store, write_evidence
-
     settings = loaded.config.smoke
     assert settings is not None  # noqa: S101 - the configuration requires the section.
     facts |= {"command": settings.command, "sample": settings.sample, "seed": settings.seed}
@@ -89,8 +89,6 @@ def _base_branch(loaded: Project, settings: Smoke, handover: Path) -> evidence.C
 def _train_base(
     file: Path, settings: Smoke, handover: Path, scratch: Path, name: str
 ) -> evidence.Check:
-    from mlops_actions.score import predict
-    from mlops_actions.train import Store
     from mlops_actions.validate import source
 
     base = config.load_elsewhere(file)

@@ -8,7 +8,6 @@ makes there is exported as JSON and files, which nothing with rights ever opens 
 from __future__ import annotations
 
 import argparse
-import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from mlops_actions import smoke as smoke_run
 from mlops_actions.config import Project, parse_duration
 from mlops_actions.errors import Failure
 from mlops_actions.registry.baseline import DOCUMENT as BASELINE
+from mlops_actions.tracked_run import Store, write_evidence
 
 FULL_TRAINING = "full-training"  # The label that asks for a full run on a pull request.
 
@@ -137,62 +137,6 @@ def _train(
     }
 
 
-class Store:
-    """The scratch MLflow store of one training command."""
-
-    def __init__(
-        self, environment: project.Environment, cwd: Path, scratch: Path, name: str
-    ) -> None:
-        self._environment = environment
-        self._cwd = cwd
-        self._uri = f"sqlite:///{scratch / 'mlflow.db'}"
-        self._variables = {"MLFLOW_TRACKING_URI": self._uri, "MLFLOW_EXPERIMENT_NAME": name}
-        project.ask_runner(
-            environment,
-            "prepare-store",
-            cwd=cwd,
-            store=self._uri,
-            experiment=name,
-            artifacts=str(scratch / "artifacts"),
-        )
-
-    def run(
-        self,
-        command: str | list[str],
-        label: str,
-        limit: float,
-        variables: dict[str, str] | None = None,
-    ) -> float:
-        """Run a command that logs here; give its seconds."""
-        return project.run_command(
-            self._environment,
-            command,
-            cwd=self._cwd,
-            label=label,
-            timeout=max(limit, 1),
-            variables=self._variables | (variables or {}),
-        )
-
-    def export(self, output: Path, *, failed: bool = False) -> bool:
-        """Export the run that was logged; say whether there was one."""
-        if output.exists():
-            shutil.rmtree(output)
-        try:
-            project.ask_runner(
-                self._environment,
-                "export",
-                cwd=self._cwd,
-                store=self._uri,
-                output=str(output),
-                failed=failed,
-            )
-        except Failure as problem:
-            if problem.message == "no-run":
-                return False
-            raise
-        return (output / "run.json").is_file()
-
-
 def _after(
     loaded: Project, environment: project.Environment, data: dict[str, Any]
 ) -> list[evidence.Check]:
@@ -235,31 +179,3 @@ def data_untouched(loaded: Project, data: dict[str, Any]) -> evidence.Check:
         "the same on every run."
     )
     return evidence.check("data_untouched", "fail", changed, [], message)
-
-
-def write_evidence(
-    handover: Path, verdict: str, checks: list[evidence.Check], **predicate: object
-) -> None:
-    """Write ``train.json`` about the run that lies in the handover."""
-    run = handover / "run"
-    subjects = []
-    if (run / "run.json").is_file():
-        subjects.append(evidence.subject("run", evidence.sha256_file(run / "run.json")))
-    if (run / "model").is_dir():
-        subjects.append(evidence.subject("model", evidence.sha256_tree(run / "model")))
-    if not subjects:
-        subjects.append(evidence.subject("pipeline", str(predicate["pipeline_digest"])))
-    evidence.write_json(
-        handover / "train.json",
-        evidence.statement(
-            "train",
-            verdict,
-            checks,
-            subjects=subjects,
-            inputs=[
-                evidence.subject("data.json", evidence.sha256_file(handover / "data.json")),
-            ],
-            previous=[handover / "validate.json"],
-            **predicate,
-        ),
-    )

@@ -1,0 +1,93 @@
+"""A tracked training: the MLflow store that the command logs to, and the evidence of its run."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from mlops_actions import evidence, project
+from mlops_actions.errors import Failure
+
+
+class Store:
+    """The scratch MLflow store of one training command."""
+
+    def __init__(
+        self, environment: project.Environment, cwd: Path, scratch: Path, name: str
+    ) -> None:
+        self._environment = environment
+        self._cwd = cwd
+        self._uri = f"sqlite:///{scratch / 'mlflow.db'}"
+        self._variables = {"MLFLOW_TRACKING_URI": self._uri, "MLFLOW_EXPERIMENT_NAME": name}
+        project.ask_runner(
+            environment,
+            "prepare-store",
+            cwd=cwd,
+            store=self._uri,
+            experiment=name,
+            artifacts=str(scratch / "artifacts"),
+        )
+
+    def run(
+        self,
+        command: str | list[str],
+        label: str,
+        limit: float,
+        variables: dict[str, str] | None = None,
+    ) -> float:
+        """Run a command that logs here; give its seconds."""
+        return project.run_command(
+            self._environment,
+            command,
+            cwd=self._cwd,
+            label=label,
+            timeout=max(limit, 1),
+            variables=self._variables | (variables or {}),
+        )
+
+    def export(self, output: Path, *, failed: bool = False) -> bool:
+        """Export the run that was logged; say whether there was one."""
+        if output.exists():
+            shutil.rmtree(output)
+        try:
+            project.ask_runner(
+                self._environment,
+                "export",
+                cwd=self._cwd,
+                store=self._uri,
+                output=str(output),
+                failed=failed,
+            )
+        except Failure as problem:
+            if problem.message == "no-run":
+                return False
+            raise
+        return (output / "run.json").is_file()
+
+
+def write_evidence(
+    handover: Path, verdict: str, checks: list[evidence.Check], **predicate: object
+) -> None:
+    """Write ``train.json`` about the run that lies in the handover."""
+    run = handover / "run"
+    subjects = []
+    if (run / "run.json").is_file():
+        subjects.append(evidence.subject("run", evidence.sha256_file(run / "run.json")))
+    if (run / "model").is_dir():
+        subjects.append(evidence.subject("model", evidence.sha256_tree(run / "model")))
+    if not subjects:
+        subjects.append(evidence.subject("pipeline", str(predicate["pipeline_digest"])))
+    evidence.write_json(
+        handover / "train.json",
+        evidence.statement(
+            "train",
+            verdict,
+            checks,
+            subjects=subjects,
+            inputs=[
+                evidence.subject("data.json", evidence.sha256_file(handover / "data.json")),
+            ],
+            previous=[handover / "validate.json"],
+            **predicate,
+        ),
+    )
