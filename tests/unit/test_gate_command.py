@@ -101,7 +101,10 @@ def test_a_file_that_is_not_there_is_a_wrong_call(files, capsys, name):
 def test_a_policy_that_cannot_be_is_a_wrong_configuration(files, capsys):
     files["config"].write_text(files["config"].read_text().replace("roc_auc", "roc_acu"))
     assert gate(files) == 2
-    assert "mlops.yaml:9: metric 'roc_acu' does not exist" in capsys.readouterr().err
+    assert (
+        "mlops.yaml:9: The metric 'roc_acu' does not exist. Did you mean roc_auc or roc_auc_ovr?\n"
+        in capsys.readouterr().err
+    )
 
 
 def test_a_broken_file_is_rejected_not_a_crash(files, capsys):

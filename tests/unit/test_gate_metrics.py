@@ -227,8 +227,8 @@ def test_positive_label_may_be_the_first():
 @pytest.mark.parametrize(
     ("name", "task", "message"),
     [
-        ("roc_acu", "classification", "did you mean 'roc_auc'"),
-        ("logloss", "classification", "'log_loss'"),
+        ("roc_acu", "classification", "Did you mean roc_auc or roc_auc_ovr\\?$"),
+        ("logloss", "classification", "Did you mean log_loss"),
         ("r2", "classification", "is not for a classification"),
         ("accuracy", "regression", "is not for a regression"),
         ("neg_max_error", "regression", "has no interval"),

@@ -76,7 +76,7 @@ def choose(project: Project) -> Policy:
             metric = lookup(name, config.task, classes=classes)
             greater = rules.direction(metric, policy)
         except (UnknownMetric, ValueError) as problem:
-            raise project.error(f"{problem}.", "gate", "metrics", name) from None
+            raise project.error(str(problem), "gate", "metrics", name) from None
         chosen.append(Chosen(metric=metric, policy=policy, greater=greater))
     for place, part in enumerate(config.gate.slices):
         for name in part.metrics or ():

@@ -82,7 +82,7 @@ def wanted(project: Project) -> list[list[Wanted]]:
         try:
             return lookup(name, config.task, classes=classes)
         except UnknownMetric as problem:
-            raise project.error(f"{problem}.", "gate", "fairness", *where) from None
+            raise project.error(str(problem), "gate", "fairness", *where) from None
 
     found = []
     for place, policy in enumerate(config.gate.fairness):

@@ -156,9 +156,9 @@ class UnknownMetric(KeyError):
         self.suggestions = suggestions
 
     def __str__(self) -> str:
-        """Return the whole message."""
-        hint = f"; did you mean {' or '.join(map(repr, self.suggestions))}?"
-        return f"metric {self.name!r} {self.reason}" + (hint if self.suggestions else "")
+        """Return whole sentences."""
+        hint = f" Did you mean {' or '.join(self.suggestions)}?" if self.suggestions else ""
+        return f"The metric {self.name!r} {self.reason}.{hint}"
 
 
 # --- Columns -----------------------------------------------------------------------------------

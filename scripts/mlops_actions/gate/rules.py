@@ -129,11 +129,11 @@ def direction(metric: Metric, policy: MetricPolicy) -> bool:
     known, said = metric.greater_is_better, policy.greater_is_better
     if known is None:
         if said is None:
-            raise ValueError(f"{metric.name} needs greater_is_better: true or false")
+            raise ValueError(f"{metric.name} needs greater_is_better: true or false.")
         return said
     if said is not None and said != known:
         raise ValueError(
-            f"greater_is_better of {metric.name} is {str(known).lower()}, not {str(said).lower()}"
+            f"greater_is_better of {metric.name} is {str(known).lower()}, not {str(said).lower()}."
         )
     return known
 

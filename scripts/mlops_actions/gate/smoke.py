@@ -37,7 +37,7 @@ def judge_smoke(
             settings.metric, loaded.config.task, classes=len(labels) if labels else None
         )
     except UnknownMetric as problem:
-        raise loaded.error(f"{problem}.", "smoke", "metric") from None
+        raise loaded.error(str(problem), "smoke", "metric") from None
     greater = metric.greater_is_better is not False
     paired = predictions.read(
         name,
