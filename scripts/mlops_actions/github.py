@@ -137,6 +137,14 @@ def boolean(name: str, value: str) -> bool:
     return value == "true"
 
 
+def plan_has(name: str, value: str) -> bool:
+    """Read an input that is true, false or auto: what only every public repository has."""
+    if value != "auto":
+        return boolean(name, value)
+    repository = event().payload.get("repository") or {}
+    return repository.get("private") is False
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Event:
     """What started the workflow, as far as decisions need it."""
@@ -158,7 +166,13 @@ class Event:
 
     @property
     def on_default_branch(self) -> bool:
-        """Whether the run's ref is the default branch. A pull request's never is."""
+        """Whether the run's ref is the default branch. A pull request's never is.
+
+        A schedule's always is, and its payload need not name a repository at all. Source: "Events
+        that trigger workflows", schedule.
+        """
+        if self.name == "schedule":
+            return True
         branch = self.default_branch
         return branch is not None and self.ref == f"refs/heads/{branch}"
 

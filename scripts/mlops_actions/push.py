@@ -19,7 +19,6 @@ from mlops_actions import config, evidence, github
 from mlops_actions.build import blessed as versions
 from mlops_actions.build import layout
 from mlops_actions.build.blessed import Blessed
-from mlops_actions.build.command import plan_has
 from mlops_actions.build.context import LABELS
 from mlops_actions.build.engine import crane
 from mlops_actions.errors import ConfigurationError, Failure
@@ -52,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
         )
     if arguments.built_version:
         return _unchanged(loaded, arguments.built_version)
-    attest = plan_has("attest", arguments.attest)
+    attest = github.plan_has("attest", arguments.attest)
     if not attest and loaded.config.unattested == "refuse":
         raise loaded.error(
             "The image would have no attestation (input attest; a private repository needs "

@@ -178,6 +178,11 @@ def test_only_the_default_branch_is_the_default_branch(
     assert event(monkeypatch, tmp_path, payload, ref=ref).on_default_branch is expected
 
 
+def test_a_schedule_runs_on_the_default_branch_and_need_not_say_so(monkeypatch, tmp_path):
+    now = event(monkeypatch, tmp_path, {"schedule": "17 4 * * 1"}, event_name="schedule")
+    assert now.on_default_branch
+
+
 def pull_request(head, **more):
     return {"pull_request": {"number": 7, "head": {"repo": head}, **more}}
 

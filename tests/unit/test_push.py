@@ -13,7 +13,6 @@ import pytest
 
 from mlops_actions import github, push
 from mlops_actions.build.blessed import Blessed
-from mlops_actions.build.command import plan_has
 from mlops_actions.build.context import LABELS
 from mlops_actions.build.layout import Layout
 from mlops_actions.errors import ConfigurationError, Failure
@@ -178,11 +177,11 @@ def test_what_is_no_place_is_refused(event, registry, image):
 
 def test_auto_is_what_every_public_repository_has(event):
     event({"repository": {"private": False}})
-    assert plan_has("attest", "auto")
+    assert github.plan_has("attest", "auto")
     event({"repository": {"private": True}})
-    assert not plan_has("attest", "auto")
-    assert plan_has("attest", "true")
+    assert not github.plan_has("attest", "auto")
+    assert github.plan_has("attest", "true")
     event({})
-    assert not plan_has("attest", "auto")
+    assert not github.plan_has("attest", "auto")
     with pytest.raises(ConfigurationError):
-        plan_has("attest", "yes")
+        github.plan_has("attest", "yes")

@@ -41,7 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
     loaded = config.load(arguments.config)
     if arguments.action == "resolve":
         rebuild = github.boolean("rebuild", arguments.rebuild)
-        sarif = plan_has("upload-sarif", arguments.upload_sarif)
+        sarif = github.plan_has("upload-sarif", arguments.upload_sarif)
         github.set_output("upload-sarif", "true" if sarif else "false")
         if not sarif:
             github.info("Findings are not sent to code scanning (upload-sarif).")
@@ -59,14 +59,6 @@ def run(arguments: argparse.Namespace) -> int:
         if check["status"] not in {"pass", "skipped"}:
             github.error(f"{check['name']}: {check.get('message') or check['observed']}")
     return 0 if predicate["verdict"] == "passed" else 1
-
-
-def plan_has(name: str, value: str) -> bool:
-    """Read an input that is true, false or auto: what only every public repository has."""
-    if value != "auto":
-        return github.boolean(name, value)
-    repository = github.event().payload.get("repository") or {}
-    return repository.get("private") is False
 
 
 def _resolve(loaded: config.Project, wanted: str, output: Path, *, rebuild: bool) -> int:
