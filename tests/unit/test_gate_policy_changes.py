@@ -1,11 +1,14 @@
 """A policy that asks for less is seen, whichever word it is."""
 
+import datetime
+
 import pytest
 from gate_files import HEAD, project
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import BaseModel
 
-from mlops_actions.gate.policy_changes import policy_changes, shrunk
+from mlops_actions.gate.policy_changes import FREE, policy_changes, shrunk
 
 BASE = """
 metrics:
@@ -125,7 +128,9 @@ def test_asking_for_more_needs_none(before, after):
         ("id: row", "id: row\nscore: package.module:other"),
         ("labels: [0, 1]", "labels: [0, 1]\npositive_label: 0"),
         ("evaluation: evaluation.parquet", "evaluation: easier.parquet"),
-        ("evaluation: evaluation.parquet", "evaluation: evaluation.parquet, schema: schema.yaml"),
+        ("name: late", "name: later"),
+        ("id: row", "id: row\nregistry: embedded"),
+        ("id: row", "id: row\nsensitive: [sex]"),
         ("evaluation: evaluation.parquet", "evaluation: evaluation.parquet, command: make data"),
     ],
 )
@@ -143,6 +148,126 @@ def test_checks_of_the_data_count():
     assert {change.effect for change in changes(BASE, BASE, head=one, new_head=other)} == {
         "stricter"
     }
+
+
+# What is asked of data, runs and images, from the strict word to the loose one.
+ELSEWHERE = """\
+train: {dvc_lock: fail}
+pull-request: smoke
+smoke: {command: make quick, metric: log_loss, floor: 0.5, max_loss: 0.1}
+build:
+  ready_within: 30s
+  parity: {absolute: 0.001, relative: 0.01}
+  latency: {p95: 100, requests: 200}
+  allowed_imports: [model]
+scan:
+  severities: [CRITICAL, HIGH]
+  misconfigurations: [CRITICAL, HIGH]
+  unknown_severity: fail
+  ignore_unfixed: false
+  end_of_life: fail
+  secrets: fail
+  no_packages: fail
+  max_waiver_days: 60
+  waivers: [{id: CVE-1, reason: none, owner: ada, expires: 2027-01-01}]
+"""
+DATA = """evaluation.parquet, schema: schema.yaml, checks: {max_null_fraction: {distance: 0.1}, \
+freshness: {max_age: 7d}, max_profile_distance: 0.2}"""
+WAIVER = "{id: CVE-1, reason: none, owner: ada, expires: 2027-01-01}"
+
+
+@pytest.mark.parametrize(
+    ("strict", "loose"),
+    [
+        (", schema: schema.yaml", ""),
+        ("distance: 0.1", "distance: 0.2"),
+        ("{distance: 0.1}", "{}"),
+        (" freshness: {max_age: 7d},", ""),
+        ("max_age: 7d", "max_age: 2w"),
+        ("max_profile_distance: 0.2", "max_profile_distance: 0.3"),
+        ("dvc_lock: fail", "dvc_lock: report"),
+        ("floor: 0.5", "floor: 0.6"),
+        ("max_loss: 0.1", "max_loss: 0.2"),
+        ("ready_within: 30s", "ready_within: 1m"),
+        ("absolute: 0.001", "absolute: 0.01"),
+        ("relative: 0.01", "relative: 0.1"),
+        ("p95: 100", "p95: 200"),
+        ("requests: 200", "requests: 20"),
+        ("[model]", "[model, other]"),
+        ("  severities: [CRITICAL, HIGH]", "  severities: [CRITICAL]"),
+        ("misconfigurations: [CRITICAL, HIGH]", "misconfigurations: [CRITICAL]"),
+        ("unknown_severity: fail", "unknown_severity: warn"),
+        ("ignore_unfixed: false", "ignore_unfixed: true"),
+        ("end_of_life: fail", "end_of_life: warn"),
+        ("secrets: fail", "secrets: warn"),
+        ("no_packages: fail", "no_packages: warn"),
+        ("max_waiver_days: 60", "max_waiver_days: 90"),
+        (WAIVER, f"{WAIVER}, {WAIVER.replace('CVE-1', 'CVE-2')}"),
+        ("expires: 2027-01-01", "expires: 2027-02-01"),
+    ],
+)
+def test_what_is_asked_of_data_runs_and_images_counts(strict, loose):
+    head = HEAD.replace("evaluation.parquet", DATA).replace("gate:", f"{ELSEWHERE}gate:")
+    assert head.count(strict) == 1
+    there = changes(BASE, BASE, head=head, new_head=head.replace(strict, loose))
+    assert [change.effect for change in there] == ["looser"]
+    back = changes(BASE, BASE, head=head.replace(strict, loose), new_head=head)
+    assert [change.effect for change in back] == ["stricter"]
+
+
+def test_the_section_of_a_run_that_is_none_has_no_say():
+    head = HEAD.replace("gate:", f"{ELSEWHERE}gate:").replace("request: smoke", "request: full")
+    assert changes(BASE, BASE, head=head, new_head=head.replace("floor: 0.5", "floor: 9")) == []
+
+
+def test_two_entries_of_the_same_columns_are_two():
+    twice = "  - {columns: [sex], difference: {accuracy: {max: 0.2}}}\n"
+    before = BASE.replace("min_rows", f"{twice}min_rows")
+    (change,) = changes(before, before.replace("{min: 0.8}", "{min: 0.7}"))
+    assert change.effect == "looser"
+    (dropped,) = changes(before, before.replace(twice, ""))
+    assert dropped.text.startswith("gate.fairness.sex #2: dropped")
+
+
+def other(value):
+    """A value of the same kind, and not the same."""
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, (int, float)):
+        return value + 1
+    if isinstance(value, datetime.date):
+        return value + datetime.timedelta(days=1)
+    if isinstance(value, str):
+        return {"full": "smoke", "smoke": "full"}.get(value, "9w" if value[0].isdigit() else "x")
+    if isinstance(value, list):
+        return value[1:] if value else ["x"]
+    if isinstance(value, dict):
+        return dict(list(value.items())[1:]) if value else {"x": 1}
+    return None if value else "x"
+
+
+def altered(model, where=()):
+    """Every way to change one key of a section: the key, and the section after it."""
+    for name, field in type(model).model_fields.items():
+        value, place = getattr(model, name), (*where, field.alias or name)
+        if isinstance(value, BaseModel) and ".".join(place) not in FREE:
+            for inner, after in altered(value, place):
+                yield inner, model.model_copy(update={name: after})
+        elif isinstance(value, list) and value and isinstance(value[0], BaseModel):
+            for inner, after in altered(value[0], place):
+                yield inner, model.model_copy(update={name: [after, *value[1:]]})
+        else:
+            yield ".".join(place), model.model_copy(update={name: other(value)})
+
+
+@pytest.mark.filterwarnings("ignore:Pydantic serializer")
+def test_no_key_is_forgotten():
+    head = HEAD.replace("evaluation.parquet", DATA).replace("gate:", f"{ELSEWHERE}gate:")
+    config = project(BASE, head=head).config
+    seen = dict(altered(config))
+    assert len(seen) > 100
+    silent = {where for where, after in seen.items() if not policy_changes(config, after)}
+    assert silent == FREE
 
 
 def test_a_smaller_evaluation_set_is_seen():

@@ -1,73 +1,123 @@
-"""What a change of ``mlops.yaml`` does to the gate: a loosened rule must not go unseen."""
+"""What a change of ``mlops.yaml`` does to what is asked: a loosened rule must not go unseen.
+
+Every key is compared, so that one that is added to the file later is not forgotten. What is not
+known to be looser or stricter is ``different``, and needs approval like a looser one; only the keys
+in `FREE` ask nothing of a model.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from mlops_actions.config import Config, Gate, MetricPolicy, Slice, parse_duration
+from mlops_actions.config import Config, Slice, parse_duration
 from mlops_actions.gate.metrics import UnknownMetric, lookup
 
 Effect = Literal["looser", "stricter", "different"]
 
+FREE = frozenset(
+    (
+        # How a model comes about. What it must show is asked of the outcome.
+        "train.command",
+        "train.stage",
+        "train.timeout",
+        "train.dvc_pull",
+        "train.dvc_push",
+        # What an image is made of is scanned; how it serves is no check.
+        "build.base",
+        "build.dockerfile",
+        "build.serving",
+    )
+)
 # Whether a larger number asks for less; for the rest a smaller number does.
-_LARGER_IS_LOOSER = {
-    "non_inferiority_margin",
-    "max_absolute_change",
-    "max_undetectable_loss",
-    "max",
-    "max_verdicts",
-    "min_slice_size",
-    "max_change",
-    "max_share",
-    "tolerance",
-    "max_ratio",
-    "max_row",
-    "max_batch",
-    "max_memory",
-    "max_model_size",
-    "max_load",
-    "max_importance_share",
-}
-_SMALLER_IS_LOOSER = {
-    "min_absolute_change",
-    "min_relative_change",
-    "min",
-    "min_rows",
-    "confidence",
-    "rows",
-    "rounds",
-}
+_LARGER_IS_LOOSER = frozenset(
+    (
+        "non_inferiority_margin",
+        "max_absolute_change",
+        "max_undetectable_loss",
+        "max",
+        "max_verdicts",
+        "min_slice_size",
+        "max_change",
+        "max_share",
+        "tolerance",
+        "max_ratio",
+        "max_row",
+        "max_batch",
+        "max_memory",
+        "max_model_size",
+        "max_load",
+        "max_importance_share",
+        "max_null_fraction",
+        "max_profile_distance",
+        "max_loss",
+        "max_waiver_days",
+        "absolute",
+        "relative",
+        "p95",
+    )
+)
+_SMALLER_IS_LOOSER = frozenset(
+    (
+        "min_absolute_change",
+        "min_relative_change",
+        "min",
+        "min_rows",
+        "confidence",
+        "rows",
+        "rounds",
+        "requests",
+    )
+)
+# Durations: whether a longer one asks for less.
+_DURATIONS = {"gap": False, "max_age": True, "ready_within": True}
 # From the loosest to the strictest.
+_FAILS = ("warn", "fail")
 _ORDERS: dict[str, tuple[object, ...]] = {
     "bootstrap": ("allow", "refuse"),
     "mode": ("disabled", "dry_run", "enabled"),
     "self_test": ("warn", "strict"),
     "require": (False, True),
-    "pull_request": ("smoke", "full"),
+    "pull-request": ("smoke", "full"),
     "unattested": ("allow", "refuse"),
     "unseen_categories": ("ignore", "warn", "fail"),
     "unique_id": (False, True),
     "quantile": ("p50", "p95", "p99"),
+    "dvc_lock": ("ignore", "report", "fail"),
+    "unknown_severity": _FAILS,
+    "end_of_life": _FAILS,
+    "secrets": _FAILS,
+    "no_packages": _FAILS,
+    "ignore_unfixed": (True, False),
 }
-# Sections of the gate that may be missing.
-_SECTIONS = ("behaviour", "latency", "explanation")
-# What decides besides the gate's own section. A change of these is neither looser nor stricter by
-# itself, but the same words may mean something else after it.
-_MEANING = (
-    "task",
-    "target",
-    "labels",
-    "positive_label",
-    "id",
-    "group",
-    "weight",
-    "time",
-    "score",
+# Lists without an order: whether one item more asks for more.
+_SETS = {
+    "metrics": True,
+    "values": True,
+    "severities": True,
+    "misconfigurations": True,
+    "allowed_imports": False,
+}
+# That one of these is given at all, or no longer, is neither more nor less.
+_EITHER = frozenset(
+    (
+        "group",
+        "weight",
+        "time",
+        "score",
+        "labels",
+        "positive_label",
+        "command",
+        "column",
+        "metric",
+        "min_slice_size",
+    )
 )
+# What lets more through by being there.
+_PERMITS = frozenset(("override", "waivers"))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -109,15 +159,7 @@ def policy_changes(old: Config, new: Config) -> list[Change]:
     Whether a threshold is loosened depends on the metric's direction; where that is not known, or
     the metric changed its meaning, the change is ``different``, which needs approval, too.
     """
-    found = list(_gate(old, new))
-    for key in _MEANING:
-        before, after = getattr(old, key), getattr(new, key)
-        if before != after:
-            found.append(Change(where=(key,), effect="different", before=before, after=after))
-    found += _data(old, new)
-    found += _plain(("pull-request",), "pull_request", old.pull_request, new.pull_request)
-    found += _plain(("unattested",), "unattested", old.unattested, new.unattested)
-    return sorted(found, key=lambda change: change.where)
+    return sorted(_models((), old, new, _Directions(old, new)), key=lambda change: change.where)
 
 
 def shrunk(old: Mapping[str, int], new: Mapping[str, int]) -> list[Change]:
@@ -134,28 +176,74 @@ def shrunk(old: Mapping[str, int], new: Mapping[str, int]) -> list[Change]:
     ]
 
 
-def _gate(old: Config, new: Config) -> Iterator[Change]:
-    sections = {"metrics", "slices", "fairness", *_SECTIONS, "override"}
-    for key in Gate.model_fields:
-        if key not in sections:
-            yield from _plain(("gate", key), key, getattr(old.gate, key), getattr(new.gate, key))
-    for key in _SECTIONS:
-        yield from _section(("gate", key), getattr(old.gate, key), getattr(new.gate, key))
-    if new.gate.override != old.gate.override:
-        effect: Effect = "stricter" if new.gate.override is None else "looser"
-        before, after = _dump(old.gate.override), _dump(new.gate.override)
-        yield Change(where=("gate", "override"), effect=effect, before=before, after=after)
-    yield from _mapping(
-        ("gate", "metrics"),
-        {name: (name, policy, old) for name, policy in old.gate.metrics.items()},
-        {name: (name, policy, new) for name, policy in new.gate.metrics.items()},
-        _metric,
-    )
-    for section in ("slices", "fairness"):
-        before, after = (
-            {_title(part): part for part in getattr(config.gate, section)} for config in (old, new)
-        )
-        yield from _mapping(("gate", section), before, after, _part)
+@dataclasses.dataclass(frozen=True)
+class _Directions:
+    """Says which way a metric is better."""
+
+    old: Config
+    new: Config
+
+    def greater(self, name: str) -> bool | None:
+        """Whether more of it is better, or ``None`` where that is not known."""
+        try:
+            known = lookup(name, self.old.task).greater_is_better
+        except UnknownMetric:
+            return None
+        policy = self.new.gate.metrics.get(name)
+        return policy.greater_is_better if known is None and policy else known
+
+
+def _models(
+    where: tuple[str, ...], old: BaseModel, new: BaseModel, directions: _Directions
+) -> Iterator[Change]:
+    """Compare two sections key by key."""
+    for name, field in type(old).model_fields.items():
+        place = (*where, field.alias or name)
+        if ".".join(place) in FREE or _idle(place, new):
+            continue
+        yield from _values(place, getattr(old, name), getattr(new, name), directions)
+
+
+def _idle(where: tuple[str, ...], new: BaseModel) -> bool:
+    """Whether a section has no say: that of the smoke run, where a pull request is judged fully."""
+    return where == ("smoke",) and isinstance(new, Config) and new.pull_request != "smoke"
+
+
+def _values(
+    where: tuple[str, ...], was: Any, is_: Any, directions: _Directions
+) -> Iterator[Change]:
+    key = where[-1]
+    if was == is_:
+        return
+    named = _NAMED.get(key)
+    if named and isinstance(was, list) and isinstance(is_, list):
+        yield from _mapping(where, _by_name(named, was), _by_name(named, is_), directions)
+    elif isinstance(was, dict) and isinstance(is_, dict) and key in _MAPPINGS:
+        yield from _mapping(where, was, is_, directions)
+    elif isinstance(was, BaseModel) and type(was) is type(is_) and key != "override":
+        yield from _models(where, was, is_, directions)
+    else:
+        effect = _effect(where, was, is_, directions)
+        yield Change(where=where, effect=effect, before=_dump(was), after=_dump(is_))
+
+
+def _mapping(
+    where: tuple[str, ...],
+    before: Mapping[str, Any],
+    after: Mapping[str, Any],
+    directions: _Directions,
+) -> Iterator[Change]:
+    """Compare what has names: a rule that goes asks for less, and a permission for more."""
+    fewer: Effect = "stricter" if where[-1] in _PERMITS else "looser"
+    more: Effect = "looser" if where[-1] in _PERMITS else "stricter"
+    for name in {**before, **after}:
+        place = (*where, name)
+        if name not in after:
+            yield Change(where=place, effect=fewer, before=_dump(before[name]), after=None)
+        elif name not in before:
+            yield Change(where=place, effect=more, before=None, after=_dump(after[name]))
+        else:
+            yield from _values(place, before[name], after[name], directions)
 
 
 def _title(part: Any) -> str:
@@ -163,162 +251,88 @@ def _title(part: Any) -> str:
     return " and ".join(part.columns) + bins
 
 
-def _mapping(
-    where: tuple[str, ...], before: Mapping[str, Any], after: Mapping[str, Any], compare: Any
-) -> Iterator[Change]:
-    for name in {**before, **after}:
-        place = (*where, name)
-        if name not in after:
-            yield Change(where=place, effect="looser", before=_dump(before[name]), after=None)
-        elif name not in before:
-            yield Change(where=place, effect="stricter", before=None, after=_dump(after[name]))
-        else:
-            yield from compare(place, before[name], after[name])
+def _case(case: Any) -> str:
+    return str(case.name)
 
 
-def _metric(
-    where: tuple[str, ...],
-    before: tuple[str, MetricPolicy, Config],
-    after: tuple[str, MetricPolicy, Config],
-) -> Iterator[Change]:
-    (name, old, config), (_, new, _) = before, after
-    for key in MetricPolicy.model_fields:
-        was, is_ = getattr(old, key), getattr(new, key)
-        if was == is_:
-            continue
-        if key == "threshold":
-            yield _threshold((*where, key), name, was, is_, config, new)
-        else:
-            yield from _plain((*where, key), key, was, is_)
+def _waived(waiver: Any) -> str:
+    return " in ".join(part for part in (waiver.id, waiver.package, waiver.target) if part)
 
 
-def _threshold(
-    where: tuple[str, ...],
-    name: str,
-    was: float | None,
-    is_: float | None,
-    config: Config,
-    policy: MetricPolicy,
-) -> Change:
-    effect: Effect = "different"
-    if is_ is None or was is None:
-        effect = "looser" if is_ is None else "stricter"
-    else:
-        greater = policy.greater_is_better
-        try:
-            known = lookup(name, config.task).greater_is_better
-        except UnknownMetric:
-            known = None
-        greater = greater if known is None else known
-        if greater is not None:
-            effect = "looser" if (is_ < was) == greater else "stricter"
-    return Change(where=where, effect=effect, before=was, after=is_)
+def _by_name(named: Callable[[Any], str], items: list[Any]) -> dict[str, Any]:
+    """Give a list's items by name; the second of one name has a number."""
+    found: dict[str, Any] = {}
+    for item in items:
+        name = named(item)
+        same = sum(other.partition(" #")[0] == name for other in found)
+        found[f"{name} #{same + 1}" if same else name] = item
+    return found
 
 
-def _part(where: tuple[str, ...], old: Any, new: Any) -> Iterator[Change]:
-    """Compare an entry of slices or fairness."""
-    for key in type(old).model_fields:
-        was, is_ = getattr(old, key), getattr(new, key)
-        place = (*where, key)
-        if was == is_ or key == "columns":
-            continue
-        if key in {"metrics", "values"}:
-            # No list of metrics means all of them, no list of values none.
-            everything = key == "metrics"
-            yield Change(where=place, effect=_lists(was, is_, everything), before=was, after=is_)
-        elif key in {"difference", "ratio"}:
-            yield from _mapping(place, was, is_, _fields)
-        elif isinstance(was, BaseModel) and isinstance(is_, BaseModel):
-            yield from _fields(place, was, is_)
-        else:
-            yield from _plain(place, key, _dump(was), _dump(is_))
+# Lists whose items are known by a name of their own.
+_NAMED: dict[str, Callable[[Any], str]] = {
+    "slices": _title,
+    "fairness": _title,
+    "invariance": _case,
+    "directional": _case,
+    "minimum_functionality": _case,
+    "waivers": _waived,
+}
+_MAPPINGS = frozenset(("metrics", "difference", "ratio", "max_null_fraction"))
 
 
-def _fields(where: tuple[str, ...], old: BaseModel, new: BaseModel) -> Iterator[Change]:
-    for key in type(old).model_fields:
-        yield from _plain((*where, key), key, getattr(old, key), getattr(new, key))
-
-
-def _section(
-    where: tuple[str, ...], old: BaseModel | None, new: BaseModel | None
-) -> Iterator[Change]:
-    """Compare behaviour, latency or explanation, of which nothing need be asked."""
-    if old is None or new is None:
-        yield from _plain(where, where[-1], _dump(old), _dump(new))
-        return
-    for key in type(old).model_fields:
-        was, is_ = getattr(old, key), getattr(new, key)
-        if isinstance(was, list):
-            before, after = ({case.name: case for case in cases} for cases in (was, is_))
-            yield from _mapping((*where, key), before, after, _case)
-        else:
-            yield from _plain((*where, key), key, was, is_)
-
-
-def _case(where: tuple[str, ...], old: BaseModel, new: BaseModel) -> Iterator[Change]:
-    """Compare a case of behaviour; other rows or values are another question."""
-    for key in type(old).model_fields:
-        was, is_ = getattr(old, key), getattr(new, key)
-        if isinstance(was, (list, dict)):
-            if was != is_:
-                yield Change(where=(*where, key), effect="different", before=was, after=is_)
-        else:
-            yield from _plain((*where, key), key, was, is_)
-
-
-def _lists(was: list[Any] | None, is_: list[Any] | None, everything: bool) -> Effect:
+def _effect(where: tuple[str, ...], was: Any, is_: Any, directions: _Directions) -> Effect:
+    """Say what another value asks for."""
+    key = "max_null_fraction" if "max_null_fraction" in where else where[-1]
+    if key in {"threshold", "floor"}:
+        return _threshold(where, was, is_, directions)
+    if key in _SETS:
+        return _lists(key, was, is_)
     if was is None or is_ is None:
-        return "stricter" if (is_ is None) == everything else "looser"
-    if set(was) == set(is_):
-        return "stricter"
-    if set(is_) < set(was):
-        return "looser"
-    return "stricter" if set(is_) > set(was) else "different"
-
-
-def _plain(where: tuple[str, ...], key: str, was: Any, is_: Any) -> Iterator[Change]:
-    """Compare a single value."""
-    if was == is_:
-        return
-    effect: Effect = "different"
+        if key in _EITHER:
+            return "different"
+        return "looser" if (is_ is None) != (key in _PERMITS) else "stricter"
     if key in _ORDERS and was in _ORDERS[key] and is_ in _ORDERS[key]:
-        order = _ORDERS[key]
-        effect = "looser" if order.index(is_) < order.index(was) else "stricter"
-    elif is_ is None or was is None:
-        # A rule that goes asks for less; a slice's own least size replaces another number.
-        effect = "different" if key == "min_slice_size" else "looser" if is_ is None else "stricter"
-    elif key in _LARGER_IS_LOOSER:
-        effect = "looser" if is_ > was else "stricter"
-    elif key in _SMALLER_IS_LOOSER:
-        effect = "looser" if is_ < was else "stricter"
-    yield Change(where=where, effect=effect, before=_dump(was), after=_dump(is_))
+        return _compared(_ORDERS[key].index(is_) < _ORDERS[key].index(was))
+    if key in _DURATIONS:
+        return _compared((parse_duration(is_) > parse_duration(was)) == _DURATIONS[key])
+    if key == "expires":  # The day on which a waiver ends.
+        return _compared(is_ > was)
+    if isinstance(was, (int, float)) and isinstance(is_, (int, float)):
+        if key in _LARGER_IS_LOOSER:
+            return _compared(is_ > was)
+        if key in _SMALLER_IS_LOOSER:
+            return _compared(is_ < was)
+    return "looser" if key == "override" else "different"
 
 
-def _data(old: Config, new: Config) -> Iterator[Change]:
-    for key in ("command", "schema_", "training", "evaluation"):
-        was, is_ = getattr(old.data, key), getattr(new.data, key)
-        if was != is_:
-            name = key.rstrip("_")
-            yield Change(
-                where=("data", name), effect="different", before=_dump(was), after=_dump(is_)
-            )
-    if old.data.gap != new.data.gap:
-        shorter = parse_duration(new.data.gap) < parse_duration(old.data.gap)
-        yield Change(
-            where=("data", "gap"),
-            effect="looser" if shorter else "stricter",
-            before=old.data.gap,
-            after=new.data.gap,
-        )
-    for key in type(old.data.checks).model_fields:
-        was, is_ = getattr(old.data.checks, key), getattr(new.data.checks, key)
-        yield from _plain(("data", "checks", key), key, _dump(was), _dump(is_))
+def _compared(looser: bool) -> Effect:
+    return "looser" if looser else "stricter"
+
+
+def _threshold(where: tuple[str, ...], was: Any, is_: Any, directions: _Directions) -> Effect:
+    if was is None or is_ is None:
+        return _compared(is_ is None)
+    smoke = directions.new.smoke
+    name = smoke.metric if where[0] == "smoke" and smoke else where[-2]
+    greater = directions.greater(name)
+    return "different" if greater is None else _compared((is_ < was) == greater)
+
+
+def _lists(key: str, was: list[Any] | None, is_: list[Any] | None) -> Effect:
+    if was is None or is_ is None:
+        # No list of metrics means all of them, no list of values none.
+        return _compared((is_ is None) != (key == "metrics"))
+    before, after = set(was), set(is_)
+    if before == after:
+        return "stricter"
+    if after < before:
+        return _compared(_SETS[key])
+    return _compared(not _SETS[key]) if after > before else "different"
 
 
 def _dump(value: Any) -> Any:
     """Return plain values: what was set, for a section."""
-    if isinstance(value, tuple):
-        value = value[1]
     if isinstance(value, BaseModel):
         return value.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
     return value
