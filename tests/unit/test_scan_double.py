@@ -19,6 +19,7 @@ import pytest
 
 from mlops_actions import cli, github
 from mlops_actions.local.wiring import DOUBLES, load
+from mlops_actions.scan.trusted import write_configuration
 
 FOLDER = DOUBLES / "aquasecurity/trivy-action"
 DEBIAN = {
@@ -295,6 +296,9 @@ def test_cyclonedx(step):
     assert (document["bomFormat"], document["specVersion"]) == ("CycloneDX", "1.6")
     found = {one["purl"] for one in document["components"]}
     assert found == {"pkg:deb/debian/libc6@2.36-9+deb12u13", "pkg:pypi/my-package@1.0"}
+    [said] = document["metadata"]["component"]["properties"]
+    assert said["name"] == "aquasecurity:trivy:ImageID"
+    assert said["value"] == step(INPUT=step.workspace.parent / "image")["Metadata"]["ImageID"]
     assert document["dependencies"][0]["dependsOn"] == [
         one["bom-ref"] for one in document["components"]
     ]
@@ -340,6 +344,43 @@ def test_rules_for_secrets_can_be_switched_off(step):
     image = step.image(DEBIAN, {"app/.env": KEY})
     (step.workspace / "trivy-secret.yaml").write_text("disable-rules:\n  - aws-access-key-id\n")
     assert ids(step(INPUT=image), "Secrets") == []
+
+
+def test_our_files_leave_a_repository_nothing_to_say(step, tmp_path):
+    """A change that brings every file Trivy would read hides nothing from the scan."""
+    image = step.image(DEBIAN, package("jinja2", "2.10"), {"app/.env": KEY})
+    (step.workspace / ".trivyignore").write_text("CVE-2019-10906\nCVE-2025-27516\n")
+    (step.workspace / "trivy.yaml").write_text("severity: [LOW]\n")
+    (step.workspace / "trivy-secret.yaml").write_text("disable-rules:\n  - aws-access-key-id\n")
+    hidden = step(INPUT=image)
+    assert (ids(hidden), ids(hidden, "Secrets")) == ([], [])
+    write_configuration(tmp_path)
+    ours = {"CONFIG": tmp_path / "trivy.yaml", "TRIVYIGNORES": tmp_path / "nothing.trivyignore"}
+    report = step(INPUT=image, **ours)
+    assert ids(report) == ["CVE-2019-10906", "CVE-2025-27516"]
+    assert ids(report, "Secrets") == ["aws-access-key-id"]
+    assert "takes part" not in step.log
+
+
+def test_our_files_show_what_is_hidden(step, tmp_path):
+    write_configuration(tmp_path)
+    (tmp_path / "ignored").write_text("CVE-2019-10906\n")
+    given = {"CONFIG": tmp_path / "trivy.yaml", "TRIVYIGNORES": tmp_path / "ignored"}
+    report = step(INPUT=step.image(DEBIAN, package("jinja2", "2.10")), **given)
+    assert ids(report) == ["CVE-2025-27516"]
+    [shown] = report["Results"][1]["ExperimentalModifiedFindings"]
+    assert shown["Finding"]["VulnerabilityID"] == "CVE-2019-10906"
+
+
+@pytest.mark.parametrize("absolute", [True, False])
+def test_a_folder_is_left_out_by_either_name(step, absolute):
+    context = step.workspace / "context"
+    (context / "model").mkdir(parents=True)
+    for folder in (context, context / "model"):
+        (folder / "Dockerfile").write_text("FROM a\n")
+    skipped = context / "model" if absolute else "model"
+    report = step(SCAN_TYPE="config", SCAN_REF=context, SKIP_DIRS=skipped)
+    assert [result["Target"] for result in report["Results"]] == ["Dockerfile"]
 
 
 def test_an_image_of_the_engine(step, tmp_path):

@@ -12,17 +12,9 @@ from mlops_actions.build import container, context, engine, golden, layout, pick
 from mlops_actions.build.blessed import Blessed
 from mlops_actions.build.requirements import Index
 from mlops_actions.evidence import Check, check
+from mlops_actions.scan import trusted
 
 _PERCENTILE = 0.95
-# Trivy reads trivy.yaml, .trivyignore and trivy-secret.yaml where it runs, and a change could bring
-# its own: it is told to read these instead. The policy stands in mlops.yaml.
-_TRIVY = """\
-scan:
-  disable-telemetry: true
-  skip-version-check: true
-secret:
-  config: /nonexistent/trivy-secret.yaml
-"""
 _ORDER = ("model files", "image", "smoke", "parity", "latency")
 
 
@@ -38,8 +30,7 @@ def make(loaded: config.Project, blessed: Blessed, work: Path, index: Index) -> 
     Raises :class:`Failure` when there is no image to speak about. What the image does not show is
     a failed check; the checks behind it are then skipped.
     """
-    (work / "trivy.yaml").write_text(_TRIVY, encoding="utf-8")
-    (work / "nothing.trivyignore").write_text("# Waivers stand in mlops.yaml.\n", encoding="utf-8")
+    trusted.write_configuration(work)
     described = context.described(work / "model")
     checks = [_model_files(loaded, described, work / "model")]
     if checks[0]["status"] != "pass":

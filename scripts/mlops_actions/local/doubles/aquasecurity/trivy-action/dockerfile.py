@@ -61,10 +61,11 @@ def find(where: Path, skipped_folders: list[str]) -> list[Path]:
     if where.is_file():
         return [where]
     found = []
+    # Named from there, or from the root of the machine.
+    skipped = {where / name for name in skipped_folders}
     for folder, folders, files in os.walk(where):
-        inner = Path(folder).relative_to(where)
         folders[:] = [
-            name for name in folders if name != ".git" and str(inner / name) not in skipped_folders
+            name for name in folders if name != ".git" and Path(folder) / name not in skipped
         ]
         found += [Path(folder) / name for name in files if _NAME.match(name)]
     return sorted(found)

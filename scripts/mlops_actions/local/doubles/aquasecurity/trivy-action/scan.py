@@ -208,6 +208,14 @@ def listed(text: str, key: str) -> list[str]:
     return [value.strip("\"' ") for value in values if value.strip("\"' ")]
 
 
+def nested(text: str, section: str, key: str) -> str:
+    """Give a value one level below the top of a simple YAML file."""
+    found = re.search(rf"(?m)^{section}:[ \t]*\n((?:[ \t]+.*\n?)*)", text)
+    inner = found[1] if found else ""
+    value = re.search(rf"(?m)^[ \t]+{re.escape(key)}:[ \t]*(.*)$", inner)
+    return value[1].strip().strip("\"'") if value else ""
+
+
 def configured(name: str) -> str:
     """Give the text of a file of Trivy's in the working directory, with a word in the log."""
     path = Path(name)
@@ -215,6 +223,11 @@ def configured(name: str) -> str:
         return ""
     print(f"{name} of the working directory takes part in this scan")
     return path.read_text(encoding="utf-8")
+
+
+def rules_of(path: Path) -> str:
+    """Give the text of a file with rules for secrets; where there is none, Trivy's own hold."""
+    return path.read_text(encoding="utf-8") if path.is_file() else ""
 
 
 def ignored_ids(own: str) -> dict[str, str]:
@@ -248,9 +261,12 @@ def leave_out(results: list[dict[str, Any]], severities: list[str]) -> None:
     if set(severities) == set(SEVERITIES):  # A default is not passed on.
         severities = listed(own, "severity") or severities
     ignored = ignored_ids(own)
-    for rule in listed(configured("trivy-secret.yaml"), "disable-rules"):
+    rules = nested(own, "secret", "config")
+    text = rules_of(Path(rules)) if rules else configured("trivy-secret.yaml")
+    for rule in listed(text, "disable-rules"):
         ignored.setdefault(rule, "trivy-secret.yaml")
-    suppress = os.environ.get("TRIVY_SHOW_SUPPRESSED", "").lower() in {"1", "true"}
+    asked = os.environ.get("TRIVY_SHOW_SUPPRESSED") or nested(own, "scan", "show-suppressed")
+    suppress = asked.lower() in {"1", "true"}
     unfixed = flag("IGNORE_UNFIXED")
     for result in results:
         for name, (kind, key) in KEYS.items():
@@ -368,7 +384,12 @@ def cyclonedx(report: dict[str, Any]) -> dict[str, Any]:
                 "purl": url,
             }
     identity = report.get("Metadata", {}).get("ImageID", "")
-    image = {"bom-ref": identity or "root", "type": "container", "name": report["ArtifactName"]}
+    image = {
+        "bom-ref": identity or "root",
+        "type": "container",
+        "name": report["ArtifactName"],
+        "properties": [{"name": "aquasecurity:trivy:ImageID", "value": identity}],
+    }
     tool = {"type": "application", "name": "trivy", "version": VERSION}
     return {
         "$schema": "http://cyclonedx.org/schema/bom-1.6.schema.json",
