@@ -609,7 +609,8 @@ def test_what_fails_comes_first_and_the_most_severe_before(scan):
         "CRITICAL", "HIGH", "MEDIUM", "LOW",
     ]  # fmt: skip
     assert scan.summary.index("CVE-2020-1003") < scan.summary.index("CVE-2020-1002")
-    assert "CVE-2020-1001" not in scan.summary
+    assert scan.summary.index("CVE-2020-1002") < scan.summary.index("2 only listed by")
+    assert scan.summary.index("2 only listed by") < scan.summary.index("CVE-2020-1001")
 
 
 def test_a_long_table_is_cut_and_says_so(scan):
@@ -621,7 +622,83 @@ def test_a_long_table_is_cut_and_says_so(scan):
     assert scan.text.count("::error::CVE") == 10
 
 
+PAGE_OPTIONS = ("--html", "pages/scan.html")
+
+
+def page(scan: Scan) -> str:
+    return (scan.folder / "pages" / "scan.html").read_text()
+
+
+def test_the_page_has_every_finding_and_every_check(scan):
+    low = vulnerability(VulnerabilityID="CVE-2020-0009", Severity="LOW", PkgName="libquiet")
+    report = image(vulnerability(), low, results=[secret()])
+    assert scan(report, policy=waiver(in_days(5)), options=PAGE_OPTIONS) == 1
+    shown = page(scan)
+    assert "tiny: the scan of the image failed" in shown
+    for text in ("CVE-2020-0001", "CVE-2020-0009", "libquiet", "/app/.env:3", "@org/team"):
+        assert text in shown, text
+    for check in scan.predicate["checks"][1:]:
+        assert f'<th scope="row">{check["name"]}' in shown
+    assert f"<code>{MANIFEST}</code>" in shown
+    assert "never-to-be-seen" not in shown
+    assert "default-src &#39;none&#39;" in shown
+
+
+def test_a_page_of_an_earlier_call_does_not_stay(scan):
+    assert scan(image(), options=PAGE_OPTIONS) == 0
+    assert "passed" in page(scan)
+    assert scan("{", options=PAGE_OPTIONS) == 1
+    assert not (scan.folder / "pages" / "scan.html").exists()
+
+
+def test_text_of_a_report_is_inert_on_the_page(scan):
+    evil = vulnerability(
+        PkgName="<img src=x onerror=alert(1)>",
+        Title="</style><script>alert(1)</script>",
+        PrimaryURL='https://x.example/"onclick="alert(1)',
+    )
+    scan(image(evil, vulnerability(PrimaryURL="javascript:alert(1)")), options=PAGE_OPTIONS)
+    assert "<img" not in page(scan)
+    assert "<script" not in page(scan)
+    assert "<a href" not in page(scan)
+
+
+@pytest.mark.parametrize(
+    ("private", "given", "said"),
+    [(True, "auto", True), (False, "auto", False), (True, "true", False), (False, "false", True)],
+)
+def test_what_code_scanning_does_not_get_is_said(scan, monkeypatch, private, given, said):
+    event = scan.folder / "event.json"
+    event.write_text(json.dumps({"repository": {"private": private}}))
+    monkeypatch.setenv("GITHUB_EVENT_PATH", str(event))
+    github.event.cache_clear()
+    listed = vulnerability(Severity="LOW")
+    assert scan(image(listed), options=("--upload-sarif", given, *PAGE_OPTIONS)) == 0
+    sentence = "Code scanning does not get these findings"
+    assert (sentence in scan.summary) is said
+    assert (sentence in page(scan)) is said
+    assert "CVE-2020-0001" in scan.summary  # Though the policy only lists it.
+
+
 # Files of Trivy's in the repository.
+
+
+@pytest.mark.parametrize(
+    ("comment", "refused"),
+    [
+        ("# trivy:ignore:DS002", True),
+        ("USER root #trivy:ignore:AVD-DS-0002:exp:2030-01-01", True),
+        ("#tfsec:ignore:*", True),
+        ("# Trivy asks for a user.", False),
+        ("RUN echo trivy:ignore:DS002", False),
+    ],
+)
+def test_a_comment_that_hides_a_finding_is_refused(scan, comment, refused):
+    (scan.folder / "Dockerfile").write_text(f"FROM a\n{comment}\nUSER 1000\n")
+    policy = "build: {dockerfile: Dockerfile}\n"
+    assert scan(image(), dockerfile(), policy=policy) == (2 if refused else 0)
+    assert ("file=Dockerfile,line=2::This comment hides" in scan.text) is refused
+    assert bool(scan.document) is not refused
 
 
 def test_files_that_would_configure_trivy_are_found(tmp_path):

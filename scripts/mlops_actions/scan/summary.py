@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 from mlops_actions.report.markdown import escape
 from mlops_actions.scan.policy import Judged, Judgement, WaiverState
 
 _MOST_ROWS = 50  # Of a table: GitHub cuts a summary off at 1 MiB.
 _LONGEST = 120  # Characters of a cell; a title may be a paragraph.
-_ADDRESS = re.compile(r"https://[\w.-]+(?:/[\w./%#?=&+~:-]*)?")
+_ADDRESS = re.compile(r"https://[\w.-]+(?:/[\w./%#?=+~:-]*)?")
 
 
 def _text(value: object) -> str:
@@ -24,17 +23,21 @@ def _cell(value: object) -> str:
     return _text(text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…")
 
 
-def _id(one: Judged) -> str:
-    address = one.finding.url
-    if _ADDRESS.fullmatch(address) and "&" not in address:
-        return f"[{_cell(one.finding.id)}]({address})"
-    return _cell(one.finding.id)
+def address(one: Judged) -> str | None:
+    """Where the finding is described, when that is a plain address."""
+    return one.finding.url if _ADDRESS.fullmatch(one.finding.url) else None
 
 
-def _place(one: Judged) -> str:
+def place(one: Judged) -> str:
+    """Where it was found, with the line of a secret."""
     finding = one.finding
-    place = finding.path or finding.target
-    return f"{place}:{finding.line}" if finding.line else place
+    where = finding.path or finding.target
+    return f"{where}:{finding.line}" if finding.line else where
+
+
+def _id(one: Judged) -> str:
+    known = address(one)
+    return f"[{_cell(one.finding.id)}]({known})" if known else _cell(one.finding.id)
 
 
 def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
@@ -47,8 +50,11 @@ def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     return ["", *head, *lines[:_MOST_ROWS], *more]
 
 
-def markdown(judgement: Judgement, image: str | None, ignored: Sequence[Path]) -> str:
-    """Give the summary: failing findings first, waivers with their expiry, counts."""
+def markdown(judgement: Judgement, image: str | None, notes: Sequence[str] = ()) -> str:
+    """Give the summary: failing findings first, waivers with their expiry, counts, the rest.
+
+    ``notes`` are sentences of ours for the end, such as that something was not used.
+    """
     sign, word = ("✅", "passed") if judgement.passed else ("❌", "failed")
     lines = [f"### {sign} Scan of the image: {word}"]
     if image:
@@ -65,7 +71,7 @@ def markdown(judgement: Judgement, image: str | None, ignored: Sequence[Path]) -
                 _cell(one.finding.package),
                 _cell(one.finding.installed),
                 _cell(one.finding.fixed),
-                _cell(_place(one)),
+                _cell(place(one)),
                 _cell(one.finding.title),
                 _cell(one.because),
             ]
@@ -79,7 +85,7 @@ def markdown(judgement: Judgement, image: str | None, ignored: Sequence[Path]) -
         lines += _table(
             ["Severity", "Finding", "Where", "Why"],
             (
-                [one.finding.severity, _id(one), _cell(_place(one)), _cell(one.because)]
+                [one.finding.severity, _id(one), _cell(place(one)), _cell(one.because)]
                 for one in warned
             ),
         )
@@ -92,9 +98,26 @@ def markdown(judgement: Judgement, image: str | None, ignored: Sequence[Path]) -
             for severity, row in counts.items()
         ),
     )
-    if ignored:
-        names = ", ".join(_cell(path.name) for path in ignored)
-        lines += ["", f"Not used, for the policy is in mlops.yaml: {names}."]
+    listed = [one for one in judgement.findings if one.decision == "listed"]
+    if listed:
+        lines += ["", f"<details><summary>{len(listed)} only listed by the policy</summary>"]
+        lines += _table(
+            ["Severity", "Finding", "Package", "Installed", "Fixed in", "Where"],
+            (
+                [
+                    one.finding.severity,
+                    _id(one),
+                    _cell(one.finding.package),
+                    _cell(one.finding.installed),
+                    _cell(one.finding.fixed),
+                    _cell(place(one)),
+                ]
+                for one in listed
+            ),
+        )
+        lines += ["", "</details>"]
+    for note in notes:
+        lines += ["", _text(note)]
     return "\n".join(lines)
 
 
@@ -132,7 +155,7 @@ def plain(judgement: Judgement) -> str:
     for one in judgement.failing:
         finding = one.finding
         what = " ".join(part for part in (finding.package, finding.installed) if part)
-        words = (finding.id, what or _place(one), one.because)
+        words = (finding.id, what or place(one), one.because)
         lines.append("  - " + re.sub(r"[\x00-\x1f\x7f-\x9f]", "?", "  ".join(words)))
     waived = sum(one.decision == "waived" for one in judgement.findings)
     lines.append(
