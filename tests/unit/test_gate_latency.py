@@ -50,7 +50,7 @@ def test_nothing_is_asked_without_the_section(tmp_path):
 def test_the_ratio_must_be_shown(tmp_path, slower, expected):
     found = judge(tmp_path, "{max_ratio: 1.5}", times(slower))
     assert statuses(found) == expected
-    assert found.mutants == [("a model that takes twice the longest time", True)]
+    assert found.mutants == [("a model that takes twice what is allowed", True)]
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from gate_files import HEAD, answers, project, rows, write
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mlops_actions.gate import self_test, wear
+from mlops_actions.gate import damage, self_test, wear
 from mlops_actions.gate.decision import SetInput, judge
 from mlops_actions.gate.scored import Scored
 
@@ -60,12 +60,12 @@ def test_a_policy_that_blesses_nonsense_rejects(tmp_path, frames, gate):
 
 def test_what_no_rule_would_notice_is_said(tmp_path, frames):
     judgement = run(tmp_path, SAFE, frames)
-    for damage in (
+    for made in (
         "a copy of the target",
         "overconfident probabilities",
         "labels that contradict the probabilities",
     ):
-        assert damage in judgement.warnings[-1]
+        assert made in judgement.warnings[-1]
     assert judgement.warnings[-1].startswith("No rule would notice: ")
     strict = run(tmp_path, f"self_test: strict\n{SAFE}", frames)
     assert strict.verdict == "rejected"
@@ -114,6 +114,86 @@ def test_fairness_must_see_a_group_that_gets_nothing(tmp_path, frames):
     assert "would not notice one answer for all of origin=" in reason(judgement)
 
 
+def spoiled(judgement):
+    found = noticed(judgement)
+    return {name for name, seen in found.items() if "(" in name and not seen}
+
+
+@pytest.mark.parametrize(
+    ("rule", "name"),
+    [
+        ("accuracy: {threshold: 0.01}", "spoiled answers (threshold of accuracy)"),
+        (
+            "accuracy: {non_inferiority_margin: 0.99}",
+            "spoiled answers (non_inferiority_margin of accuracy)",
+        ),
+        (
+            "accuracy: {max_absolute_change: 0.9}",
+            "a copy of the target (max_absolute_change of accuracy)",
+        ),
+        (
+            "loss_cost: {threshold: 1.0e9, greater_is_better: false}",
+            "spoiled answers (threshold of loss_cost)",
+        ),
+    ],
+)
+def test_each_rule_must_see_by_itself(tmp_path, frames, rule, name):
+    costly = {side: frame.with_columns(loss_cost=1.0) for side, frame in frames.items()}
+    judgement = run(tmp_path, SAFE.replace("}}", f"}}, {rule}}}"), costly)
+    assert spoiled(judgement) == {name}
+    assert judgement.verdict == "inconclusive"
+    assert f"would not notice {name}" in reason(judgement)
+
+
+def test_what_is_bad_by_one_metric_may_be_good_by_another(tmp_path, frames):
+    # Few positives are found. Turned round, these answers find most of them.
+    shy = {
+        side: frame.with_columns(
+            prediction=(pl.col("probability_1") > 0.97).cast(pl.Int64),
+        )
+        for side, frame in frames.items()
+    }
+    judgement = run(tmp_path, SAFE.replace("}}", "}, recall: {threshold: 0.05}}"), shy)
+    assert judgement.verdict == "blessed", judgement.reasons
+
+
+def test_the_anchor_and_the_frozen_set_have_mutants_too(tmp_path, frames):
+    def sets(**changed):
+        paths = write(tmp_path, **frames, anchor=frames["champion"])
+        (tmp_path / "frozen").mkdir(exist_ok=True)
+        other = {side: frame.with_columns(**changed) for side, frame in frames.items()}
+        frozen = SetInput(**write(tmp_path / "frozen", **other))
+        both = {"release": SetInput(**paths), "regression": frozen}
+        return judge(project(SAFE), both, baseline=None)
+
+    judgement = sets()
+    assert judgement.verdict == "blessed"
+    assert "spoiled answers (anchor of roc_auc)" in noticed(judgement)
+    on_frozen = "spoiled answers (non_inferiority_margin of roc_auc on the set regression)"
+    assert on_frozen in noticed(judgement)
+    chance = pl.Series(np.random.default_rng(0).integers(0, 2, 2000))
+    assert spoiled(sets(target=chance)) == {on_frozen}  # Where nobody knows, nothing is worse.
+
+
+def test_each_rule_of_fairness_must_see(tmp_path, frames):
+    def rule(words):
+        return f"{SAFE}\nfairness: [{{columns: [origin], {words}}}]"
+
+    alive = "demographic_parity_ratio: {min: 0.5, non_inferiority_margin: 0.3}"
+    alive += ", equalized_odds_difference: {max: 0.2}, ratio: {accuracy: {min: 0.7}}"
+    judgement = run(tmp_path, rule(alive), frames)
+    assert judgement.verdict == "blessed", judgement.reasons
+    assert sum(name.startswith("one answer for all of") for name in noticed(judgement)) == 4
+    for dead in (
+        alive.replace("min: 0.7", "min: 1.0e-9"),
+        alive.replace("margin: 0.3", "margin: 0.999"),
+        alive.replace("max: 0.2", "max: 1.5"),
+    ):
+        judgement = run(tmp_path, rule(dead), frames)
+        assert judgement.verdict == "inconclusive"
+        assert len(spoiled(judgement)) == 1
+
+
 def test_a_regressions_damage(tmp_path):
     head = HEAD.replace("classification", "regression").replace("labels: [0, 1]\n", "")
     random = np.random.default_rng(0)
@@ -158,7 +238,7 @@ SCORED = Scored(
 @given(places=st.sets(st.integers(0, 5)), seed=st.integers(0, 99))
 def test_permuting_keeps_answers_together_and_others_where_they_are(places, seed):
     rows = np.array(sorted(places), dtype=np.int64)
-    made = self_test.permuted(SCORED, rows, seed)
+    made = damage.permuted(SCORED, rows, seed)
     others = np.setdiff1d(np.arange(6), rows)
     assert np.array_equal(made.prediction[others], SCORED.prediction[others])
     assert sorted(made.losses["cost"]) == sorted(SCORED.losses["cost"])
@@ -196,15 +276,15 @@ fairness: [{{columns: [origin], demographic_parity_ratio: {{min: 0.5}}}}]
 def test_mutants_are_valid_answers():
     everyone = np.arange(6)
     for made in (
-        self_test.constant(SCORED),
-        self_test.copied(SCORED),
-        self_test.sharpened(SCORED),
-        self_test.relabelled(SCORED),
-        self_test.worst(SCORED, everyone),
+        damage.constant(SCORED),
+        damage.copied(SCORED),
+        damage.sharpened(SCORED),
+        damage.relabelled(SCORED),
+        damage.worst(SCORED, everyone),
     ):
         assert made.probabilities().shape == (6, 3)
         assert made.answers().shape == (6,)
-    assert np.array_equal(self_test.sharpened(SCORED).prediction, SCORED.prediction)
+    assert np.array_equal(damage.sharpened(SCORED).prediction, SCORED.prediction)
 
 
 # --- Wear --------------------------------------------------------------------------------------

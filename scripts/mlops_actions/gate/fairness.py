@@ -267,30 +267,26 @@ class Gap:
 
 
 def gaps(config: Config, rules: Sequence[Sequence[Wanted]], one: PairedSet) -> list[Gap]:
-    """Return every rule of fairness on a set."""
-    return [gap for _, gap in numbered_gaps(config, rules, one)]
-
-
-def numbered_gaps(
-    config: Config, rules: Sequence[Sequence[Wanted]], one: PairedSet
-) -> Iterator[tuple[int, Gap]]:
-    """Give every rule of fairness on a set, with the place of its entry in the policy."""
-    for place, (policy, asked) in enumerate(zip(config.gate.fairness, rules, strict=True)):
+    """Return every rule of fairness on a set; ``rules`` are those of each entry of the policy."""
+    found = []
+    for policy, asked in zip(config.gate.fairness, rules, strict=True):
+        if not asked:
+            continue
         least = policy.min_slice_size or config.gate.min_slice_size
         cut = slices.as_slice(policy.columns, least)
         countable = slices.count(one.rows, cut) <= slices.MOST_PARTS
         parts = slices.divide(one.rows, cut, sensitive=config.sensitive) if countable else []
-        for rule in asked:
-            yield (
-                place,
-                Gap(
-                    paired=one,
-                    title=_title(policy),
-                    wanted=rule,
-                    parts=[part for part in parts if len(part.rows) >= least],
-                    small=[part for part in parts if len(part.rows) < least],
-                ),
+        found += [
+            Gap(
+                paired=one,
+                title=_title(policy),
+                wanted=rule,
+                parts=[part for part in parts if len(part.rows) >= least],
+                small=[part for part in parts if len(part.rows) < least],
             )
+            for rule in asked
+        ]
+    return found
 
 
 def _title(policy: Fairness) -> str:

@@ -21,7 +21,7 @@ import numpy as np
 
 from mlops_actions.config import Slice
 from mlops_actions.evidence import Check, check
-from mlops_actions.gate import fairness, rows, slices
+from mlops_actions.gate import damage, fairness, rows, rules, slices
 from mlops_actions.gate.assessment import REGRESSION, Policy
 from mlops_actions.gate.predictions import PairedSet
 from mlops_actions.gate.rows import Chosen, Row, Terms
@@ -43,6 +43,7 @@ FEWEST_GROUPS = 100
 DRAWS = 1_000
 
 Kind = Literal["nonsense", "rule", "damage"]
+Make = Callable[[Scored, PairedSet], Scored]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -52,21 +53,24 @@ class Mutant:
     Attributes:
         name: what was done to the answers.
         kind: what it means when it is not noticed.
-        make: makes its answers from the candidate's on a set.
+        makes: each makes such answers from the candidate's on a set. What is bad by one metric may
+            be good by another, so that one of them has to be noticed.
         noticed: whether the rules that count notice a set with these answers.
-        within: the only rows (positions) that it is made of and judged on, or ``None`` for all.
+        on: the set that it is made of and judged on.
+        within: the only rows (positions) of it, or ``None`` for all.
 
     """
 
     name: str
     kind: Kind
-    make: Callable[[Scored, PairedSet], Scored]
+    makes: Sequence[Make]
     noticed: Callable[[PairedSet], bool]
+    on: PairedSet
     within: Rows | None = None
 
-    def is_noticed(self, one: PairedSet, seed: int) -> bool:
-        """Whether it is noticed on this set."""
-        scope = one if self.within is None else _restrict(one, self.within)
+    def is_noticed(self, seed: int) -> bool:
+        """Whether it is noticed."""
+        scope = self.on if self.within is None else _restrict(self.on, self.within)
         few = _sample(scope, seed)
         if self._try(few):
             return True
@@ -74,9 +78,11 @@ class Mutant:
         return few is not scope and self.kind != "damage" and self._try(scope)
 
     def _try(self, one: PairedSet) -> bool:
-        if one.candidate is None:
-            return False
-        return self.noticed(dataclasses.replace(one, candidate=self.make(one.candidate, one)))
+        candidate = one.candidate
+        return candidate is not None and any(
+            self.noticed(dataclasses.replace(one, candidate=make(candidate, one)))
+            for make in self.makes
+        )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -96,7 +102,7 @@ class Tested:
 
 
 def run(policy: Policy, paired: Sequence[PairedSet], terms: Terms, *, guardrails: int) -> Tested:
-    """Judge mutants of the first set that decides.
+    """Judge mutants of the first set that decides, and of the frozen one.
 
     Args:
         policy: the one in force.
@@ -117,8 +123,12 @@ def run(policy: Policy, paired: Sequence[PairedSet], terms: Terms, *, guardrails
     checks: list[Check] = []
     unnoticed: list[str] = []
     listed: list[dict[str, Any]] = []
-    for mutant in mutants(bench, one):
-        found = mutant.is_noticed(one, terms.seed)
+    frozen = [other for other in paired if other.name == REGRESSION]
+    tried = mutants(bench, one)
+    for other in frozen:
+        tried += _of_metrics(bench, other, frozen=True)
+    for mutant in tried:
+        found = mutant.is_noticed(terms.seed)
         listed.append({"name": mutant.name, "kind": mutant.kind, "noticed": found})
         if found:
             continue
@@ -176,25 +186,26 @@ class _Bench:
             return True
         return any(self.by_gap(one, place) for place in range(len(gate.fairness)))
 
-    def by_limit(self, one: PairedSet) -> bool:
-        """Whether a limit on suspicious improvement notices."""
-        found = rows.whole(self.chosen, one, frozen=False)
-        for row in found:
-            row.required = []
-        return self._by_rows([row for row in found if row.guarded])
+    def by_rule(self, one: PairedSet, like: Row, asked: rules.Asked) -> bool:
+        """Whether this rule of a metric notices by itself."""
+        alone = Row(paired=one, chosen=like.chosen, against=like.against)
+        (alone.guarded if asked in like.guarded else alone.required).append(asked)
+        return self._by_rows([alone])
 
     def by_part(self, one: PairedSet, policy: Slice, part: slices.Part) -> bool:
         """Whether this slice's own rules notice; the set is the slice."""
         everyone = dataclasses.replace(part, rows=np.arange(len(one)))
         return self._by_rows(rows.of_part(self.chosen, one, policy, everyone))
 
-    def by_gap(self, one: PairedSet, place: int) -> bool:
-        """Whether an entry of fairness notices."""
-        found = [
-            gap
-            for number, gap in fairness.numbered_gaps(self.policy.config, self.policy.fairness, one)
-            if number == place
+    def by_gap(
+        self, one: PairedSet, place: int, wanted: Sequence[fairness.Wanted] | None = None
+    ) -> bool:
+        """Whether an entry of fairness notices, by all of its rules or by those given."""
+        asked = [
+            (self.policy.fairness[place] if wanted is None else wanted) if number == place else ()
+            for number in range(len(self.policy.fairness))
         ]
+        found = fairness.gaps(self.policy.config, asked, one)
         p_values = [
             guard.p_value for gap in found for guard in gap.measure(self.policy.guarded(self.terms))
         ]
@@ -261,57 +272,81 @@ def _pick(scored: Scored, kept: Rows) -> Scored:
 def mutants(bench: _Bench, one: PairedSet) -> list[Mutant]:
     """Return the mutants that fit the policy and the set."""
     seed = bench.terms.seed
-    found = [
-        Mutant(
-            name="answers permuted among all rows",
-            kind="nonsense",
-            make=lambda scored, _: permuted(scored, np.arange(len(scored)), seed),
-            noticed=bench.by_any,
-        ),
-        Mutant(
-            name="the same answer for every row",
-            kind="nonsense",
-            make=lambda scored, _: constant(scored),
-            noticed=bench.by_any,
-        ),
-        Mutant(
-            name="answers that are not a number",
-            kind="nonsense",
-            make=lambda scored, _: missing(scored),
-            noticed=bench.by_any,
-        ),
-    ]
-    if one.champion is not None:
-        limited = any(item.policy.max_absolute_change is not None for item in bench.chosen)
-        found.append(
-            Mutant(
-                name="a copy of the target",
-                kind="rule" if limited else "damage",
-                make=lambda scored, _: copied(scored),
-                noticed=bench.by_limit if limited else bench.by_any,
-            )
-        )
-        found += _of_slices(bench, one)
-    found += _of_fairness(bench, one)
+    found: list[Mutant] = []
 
-    def damage(name: str, make: Callable[[Scored], Scored]) -> None:
+    def add(name: str, kind: Kind, make: Callable[[Scored], Scored]) -> None:
         found.append(
             Mutant(
                 name=name,
-                kind="damage",
-                make=lambda scored, _: make(scored),
+                kind=kind,
+                makes=[lambda scored, _: make(scored)],
                 noticed=bench.by_any,
+                on=one,
             )
         )
 
+    add("answers permuted among all rows", "nonsense", lambda scored: _permuted(scored, seed))
+    add("the same answer for every row", "nonsense", damage.constant)
+    add("answers that are not a number", "nonsense", damage.missing)
+    found += _of_metrics(bench, one, frozen=False)
+    if one.champion is not None:
+        if all(item.policy.max_absolute_change is None for item in bench.chosen):
+            add("a copy of the target", "damage", damage.copied)
+        found += _of_slices(bench, one)
+    found += _of_fairness(bench, one)
     if one.candidate is not None and one.candidate.labels:
         if one.candidate.probability is not None:
-            damage("overconfident probabilities", sharpened)
-            damage("labels that contradict the probabilities", relabelled)
+            add("overconfident probabilities", "damage", damage.sharpened)
+            add("labels that contradict the probabilities", "damage", damage.relabelled)
     else:
-        damage("a constant shift of all answers", shifted)
-        damage("rare large errors", lambda scored: with_outliers(scored, seed))
+        add("a constant shift of all answers", "damage", damage.shifted)
+        add("rare large errors", "damage", lambda scored: damage.with_outliers(scored, seed))
     return found
+
+
+def _permuted(scored: Scored, seed: int) -> Scored:
+    return damage.permuted(scored, np.arange(len(scored)), seed)
+
+
+def _everywhere(spoil: Callable[[Scored, Rows], Scored]) -> Make:
+    return lambda scored, _: spoil(scored, np.arange(len(scored)))
+
+
+def _of_metrics(bench: _Bench, one: PairedSet, *, frozen: bool) -> list[Mutant]:
+    """Spoil all answers, which each rule of each metric must see by itself."""
+    found = []
+    for row in rows.whole(bench.policy.chosen, one, frozen=frozen):
+        other = one.anchor if row.against == "anchor" else one.champion
+        for asked in (*row.required, *row.guarded):
+            if asked.rule in rules.CHANGES and other is None:
+                continue
+            rule = "anchor" if row.against == "anchor" else asked.rule
+            what, makes = "spoiled answers", _spoilers(row.chosen)
+            if asked.rule == "max_absolute_change":
+                if "loss" in row.chosen.metric.needs:
+                    continue  # A copied target has no loss of the user's.
+                what, makes = "a copy of the target", [lambda scored, _: damage.copied(scored)]
+            where = f" on the set {one.name}" if frozen else ""
+            found.append(
+                Mutant(
+                    name=f"{what} ({rule} of {row.chosen.name}{where})",
+                    kind="rule",
+                    makes=makes,
+                    noticed=_alone(bench, row, asked),
+                    on=one,
+                )
+            )
+    return found
+
+
+def _spoilers(chosen: Chosen) -> Sequence[Make]:
+    if "loss" in chosen.metric.needs:
+        return [lambda scored, _: damage.dearer(scored, greater=chosen.greater)]
+    return [_everywhere(spoil) for spoil in (damage.turned, damage.worst, damage.granted)]
+
+
+def _alone(bench: _Bench, like: Row, asked: rules.Asked) -> Callable[[PairedSet], bool]:
+    return lambda one: bench.by_rule(one, like, asked)
 
 
 def _large(bench: _Bench, one: PairedSet, policy: Slice) -> list[slices.Part]:
@@ -334,152 +369,63 @@ def _of_slices(bench: _Bench, one: PairedSet) -> list[Mutant]:
         for part, kind in zip(parts[-1:] + parts[:1], ("rule", "damage"), strict=False):
             if kind == "damage" and len(parts) == 1:
                 continue
-            found.append(_destroyed(bench, policy, part, "rule" if kind == "rule" else "damage"))
+            found.append(
+                _destroyed(bench, one, policy, part, "rule" if kind == "rule" else "damage")
+            )
     return found
 
 
-def _destroyed(bench: _Bench, policy: Slice, part: slices.Part, kind: Kind) -> Mutant:
+def _destroyed(
+    bench: _Bench, one: PairedSet, policy: Slice, part: slices.Part, kind: Kind
+) -> Mutant:
     return Mutant(
         name=f"answers permuted in {part.name} ({len(part.rows)} rows)",
         kind=kind,
-        make=lambda scored, _: permuted(scored, np.arange(len(scored)), bench.terms.seed),
-        noticed=lambda one: bench.by_part(one, policy, part),
+        makes=[lambda scored, _: _permuted(scored, bench.terms.seed)],
+        noticed=lambda few: bench.by_part(few, policy, part),
+        on=one,
         within=part.rows,
     )
 
 
 def _of_fairness(bench: _Bench, one: PairedSet) -> list[Mutant]:
-    """Give everyone in the largest group the same bad answer, which fairness must see."""
+    """Give everyone in the largest group the same bad answer, which each rule must see."""
     found = []
     for place, entry in enumerate(bench.policy.config.gate.fairness):
         policy = slices.as_slice(entry.columns, entry.min_slice_size)
         parts = _large(bench, one, policy)
-        if len(parts) > 1:
-            found.append(_denied(bench, place, policy, parts[-1]))
+        if len(parts) < 2:  # noqa: PLR2004 - nobody to lie apart from.
+            continue
+        for wanted in bench.policy.fairness[place]:
+            if wanted.bound is not None:
+                alone = dataclasses.replace(wanted, margin=None)
+                found.append(_denied(bench, one, place, alone, policy, parts[-1]))
+            if wanted.margin is not None and one.champion is not None:
+                alone = dataclasses.replace(wanted, bound=None)
+                found.append(_denied(bench, one, place, alone, policy, parts[-1]))
     return found
 
 
-def _denied(bench: _Bench, place: int, policy: Slice, part: slices.Part) -> Mutant:
-    def make(scored: Scored, one: PairedSet) -> Scored:
-        cut = slices.divide(one.rows, policy, sensitive=bench.policy.config.sensitive)
-        return worst(scored, next(other.rows for other in cut if other.values == part.values))
+def _denied(
+    bench: _Bench,
+    one: PairedSet,
+    place: int,
+    wanted: fairness.Wanted,
+    policy: Slice,
+    part: slices.Part,
+) -> Mutant:
+    def within(spoil: Callable[[Scored, Rows], Scored]) -> Make:
+        def make(scored: Scored, few: PairedSet) -> Scored:
+            cut = slices.divide(few.rows, policy, sensitive=bench.policy.config.sensitive)
+            return spoil(scored, next(other.rows for other in cut if other.values == part.values))
 
+        return make
+
+    rule = wanted.name + (", against the champion" if wanted.bound is None else "")
     return Mutant(
-        name=f"one answer for all of {part.name} ({len(part.rows)} rows)",
+        name=f"one answer for all of {part.name} ({len(part.rows)} rows; {rule})",
         kind="rule",
-        make=make,
-        noticed=lambda one: bench.by_gap(one, place),
+        makes=[within(spoil) for spoil in (damage.worst, damage.granted, damage.turned)],
+        noticed=lambda few: bench.by_gap(few, place, [wanted]),
+        on=one,
     )
-
-
-def permuted(scored: Scored, rows: Rows, seed: int) -> Scored:
-    """Exchange whole answers among these rows."""
-    order = np.arange(len(scored))
-    order[rows] = np.random.default_rng(seed).permutation(rows)
-    return dataclasses.replace(
-        scored,
-        prediction=None if scored.prediction is None else scored.prediction[order],
-        probability=None if scored.probability is None else scored.probability[order],
-        quantiles={level: values[order] for level, values in scored.quantiles.items()},
-        losses={name: values[order] for name, values in scored.losses.items()},
-    )
-
-
-def constant(scored: Scored) -> Scored:
-    """Answer every row with what is best without looking: the commonest class, or the mean."""
-    count = len(scored)
-    if not scored.labels:
-        return dataclasses.replace(
-            scored,
-            prediction=np.full(count, scored.target.mean()),
-            quantiles={
-                level: np.full(count, np.quantile(scored.target, level))
-                for level in scored.quantiles
-            },
-        )
-    shares = np.bincount(scored.target, minlength=len(scored.labels)) / count
-    return dataclasses.replace(
-        scored,
-        prediction=np.full(count, int(shares.argmax())),
-        probability=None if scored.probability is None else np.tile(shares, (count, 1)),
-    )
-
-
-def missing(scored: Scored) -> Scored:
-    """Answer one row with nothing."""
-
-    def spoil(values: Array) -> Array:
-        spoiled = values.astype(np.float64)
-        spoiled[0] = np.nan
-        return spoiled
-
-    return dataclasses.replace(
-        scored,
-        prediction=None if scored.prediction is None else spoil(scored.prediction),
-        probability=None if scored.probability is None else spoil(scored.probability),
-        quantiles={level: spoil(values) for level, values in scored.quantiles.items()},
-        losses={name: spoil(values) for name, values in scored.losses.items()},
-    )
-
-
-def copied(scored: Scored) -> Scored:
-    """Answer every row with the truth."""
-    probability = None
-    if scored.probability is not None:
-        probability = np.eye(len(scored.labels))[scored.target]
-    return dataclasses.replace(
-        scored,
-        prediction=scored.target.copy(),
-        probability=probability,
-        quantiles={level: scored.target.copy() for level in scored.quantiles},
-    )
-
-
-def worst(scored: Scored, rows: Rows) -> Scored:
-    """Deny these rows the positive class, or miss their truth by twice its spread."""
-    prediction = None if scored.prediction is None else scored.prediction.copy()
-    if not scored.labels:
-        if prediction is not None:
-            prediction[rows] += 2 * scored.target.std()
-        return dataclasses.replace(scored, prediction=prediction)
-    other = next(place for place in range(len(scored.labels)) if place != scored.positive)
-    if prediction is not None:
-        prediction[rows] = other
-    probability = None if scored.probability is None else scored.probability.copy()
-    if probability is not None:
-        probability[rows] = np.eye(len(scored.labels))[other]
-    return dataclasses.replace(scored, prediction=prediction, probability=probability)
-
-
-def sharpened(scored: Scored) -> Scored:
-    """Cube the odds: the same order and labels, far too sure."""
-    if scored.probability is None:
-        return scored
-    cubed = np.clip(scored.probability, 1e-12, 1) ** 3
-    return dataclasses.replace(scored, probability=cubed / cubed.sum(axis=1, keepdims=True))
-
-
-def relabelled(scored: Scored) -> Scored:
-    """Keep the probabilities and answer with the next class."""
-    if scored.prediction is None:
-        return scored
-    return dataclasses.replace(
-        scored, prediction=(scored.prediction + 1) % max(len(scored.labels), 1)
-    )
-
-
-def shifted(scored: Scored) -> Scored:
-    """Add half the target's spread to every number."""
-    if scored.prediction is None:
-        return scored
-    return dataclasses.replace(scored, prediction=scored.prediction + scored.target.std() / 2)
-
-
-def with_outliers(scored: Scored, seed: int) -> Scored:
-    """Miss one row in a hundred by ten times the target's spread."""
-    if scored.prediction is None:
-        return scored
-    prediction = scored.prediction.copy()
-    rows = np.random.default_rng(seed).random(len(scored)) < 0.01  # noqa: PLR2004
-    prediction[rows] += 10 * scored.target.std()
-    return dataclasses.replace(scored, prediction=prediction)
