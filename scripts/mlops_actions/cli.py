@@ -25,6 +25,7 @@ COMMANDS = {
     "build": "Build the image of a blessed version and prove it.",
     "scan": "Decide by Trivy's reports whether an image may be used.",
     "push": "Push an image that was proved and scanned.",
+    "record": "Record an image that was pushed and attested.",
     "registry": "Look at the registry: fetch the baseline, open MLflow's page.",
     "local": "Run a repository's workflows on this machine.",
     "schema": "Print the JSON Schema of mlops.yaml.",

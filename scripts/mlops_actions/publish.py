@@ -24,6 +24,7 @@ from mlops_actions.registry.store import (
     quiet,
     tracking_uri,
 )
+from mlops_actions.score import GOLDEN
 from mlops_actions.state import Checkout
 
 _STAGES = ("validate", "train", "score", "gate")
@@ -134,9 +135,16 @@ def verify(handover: Path, gate: Path) -> dict[str, Any]:
 
 def _collect(handover: Path, gate: Path, folder: Path) -> None:
     folder.mkdir()
-    for name in ("data.json", "profile.json", *(f"{stage}.json" for stage in _STAGES[:-1])):
+    judged = (f"{stage}.json" for stage in _STAGES[:-1])
+    for name in ("data.json", "profile.json", GOLDEN, *judged):
         if (handover / name).is_file():
             shutil.copyfile(handover / name, folder / name)
+    scored = evidence.read_json(folder / "score.json").get("subject", [])
+    golden = folder / GOLDEN
+    if golden.is_file() and not any(
+        item == evidence.subject(GOLDEN, evidence.sha256_file(golden)) for item in scored
+    ):
+        raise Failure("These are not the golden rows that were scored.", file=handover / GOLDEN)
     shutil.copyfile(gate, folder / "gate.json")
     for path in sorted((handover / "predictions").glob("*/candidate.parquet")):
         target = folder / "predictions" / path.parent.name / path.name

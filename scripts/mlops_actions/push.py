@@ -1,4 +1,4 @@
-"""Push an image that was built, proved and scanned, show that it is that one, and record it.
+"""Push an image that was built, proved and scanned, and show that it is that one.
 
 Runs nothing of the model's. What the job before handed over is files from a stranger: the version's
 evidence is fetched and verified again, every file of the image is compared with its digest, and
@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import re
-import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -22,13 +21,11 @@ from mlops_actions.build.blessed import Blessed
 from mlops_actions.build.context import LABELS
 from mlops_actions.build.engine import crane
 from mlops_actions.errors import ConfigurationError, Failure
-from mlops_actions.registry import branch_of
 from mlops_actions.registry.store import Registry
 from mlops_actions.state import Checkout
 
 _HOST = re.compile(r"[A-Za-z0-9.-]+(:[0-9]+)?")
 _PATH = re.compile(r"[a-z0-9]+([._-]+[a-z0-9]+)*(/[a-z0-9]+([._-]+[a-z0-9]+)*)*")
-_KEPT = ("build.json", "scan.json")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Push and record; give 0 when the image is where it should be."""
+    """Push; give 0 when the image is where it should be."""
     loaded = config.load(arguments.config)
     event = github.event()
     if event.name and not event.on_default_branch:
@@ -61,19 +58,12 @@ def run(arguments: argparse.Namespace) -> int:
         )
     place = place_of(arguments.registry, arguments.image, loaded.config.name)
     handover: Path = arguments.handover
-    document = push(loaded, handover, place, attest=attest)
+    document = push(loaded, handover, place)
     predicate = document["predicate"]
-    _record(loaded, handover, document)
     # What is attested as the evidence: it names every document of the chain by its digest.
     evidence.write_json(handover / "push.json", document)
     evidence.write_json(handover / "predicate.json", predicate)
-    github.info(f"Pushed and recorded {predicate['reference']}")
-    github.add_summary(
-        f"**{predicate['model']}** version **{predicate['version']}** is "
-        f"`{predicate['reference']}`\n\n"
-        f"Tags: {', '.join(f'`{tag}`' for tag in predicate['tags'])}."
-        + ("" if attest else " It has **no attestation** (`unattested: allow`).")
-    )
+    github.info(f"Pushed {predicate['reference']}")
     _say(predicate, "passed")
     github.set_output("image", place)
     github.set_output("attested", _word(attest))
@@ -119,7 +109,7 @@ def _unchanged(loaded: config.Project, version: str) -> int:
     return 0
 
 
-def push(loaded: config.Project, handover: Path, place: str, *, attest: bool) -> dict[str, Any]:
+def push(loaded: config.Project, handover: Path, place: str) -> dict[str, Any]:
     """Verify everything, push, and compare what the registry serves; give the evidence.
 
     Raises :class:`Failure` before the first byte is sent when anything is not as it should be.
@@ -153,7 +143,7 @@ def push(loaded: config.Project, handover: Path, place: str, *, attest: bool) ->
                 if path.is_file()
             ],
             previous=[
-                *(handover / name for name in _KEPT),
+                *(handover / name for name in ("build.json", "scan.json")),
                 *(Path(folder) / "evidence" / name for name in ("gate.json", "publish.json")),
             ],
             model=blessed.name,
@@ -164,7 +154,6 @@ def push(loaded: config.Project, handover: Path, place: str, *, attest: bool) ->
             reference=f"{place}@{found.manifest}",
             tags=tags,
             base=built.get("base"),
-            attested=attest,
             unattested=loaded.config.unattested,
         )
 
@@ -224,23 +213,3 @@ def prove(reference: str, digest: str) -> None:
         raise Failure(
             f"{reference} is {own}, and {digest} was scanned: do not use it. Nothing is recorded."
         )
-
-
-def _record(loaded: config.Project, handover: Path, document: dict[str, Any]) -> None:
-    predicate = document["predicate"]
-    name, version = predicate["model"], predicate["version"]
-    relative = versions.record_path(name, version)
-    folder = Path(relative).with_suffix("")
-
-    def change(checkout: Checkout) -> None:
-        checkout.bring([relative, folder.as_posix()])
-        path = checkout.folder / relative
-        # Each record carries the digest of the one before.
-        predicate["previous_record"] = evidence.sha256_file(path) if path.is_file() else None
-        evidence.write_json(path, document)
-        for kept in _KEPT:
-            target = checkout.folder / folder / kept
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(handover / kept, target)
-
-    branch_of(loaded).transaction(change, f"{name}: image of version {version}")

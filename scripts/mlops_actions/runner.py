@@ -23,6 +23,7 @@ from typing import Any
 from urllib.parse import unquote, urlparse
 
 WRONG = 3  # Exit code: the message on the last line is for the user.
+GOLDEN = 100  # Most rows of an input example that are kept with their predictions.
 
 
 class Wrong(Exception):
@@ -289,7 +290,8 @@ def score(request: dict[str, Any]) -> None:
     """Predict one evaluation set with one model and write the predictions as Parquet."""
     library, is_pandas = _frames()
     frame = _read(library, request["files"])
-    columns = _arrays(_predictor(request)(frame))
+    predict = _predictor(request)
+    columns = _arrays(predict(frame))
     lengths = {name: len(values) for name, values in columns.items()}
     if any(length != len(frame) for length in lengths.values()):
         raise Wrong(f"{len(frame)} rows went in; the model answered with {lengths}.")
@@ -303,6 +305,40 @@ def score(request: dict[str, Any]) -> None:
     else:
         table.write_parquet(partial)
     partial.replace(target)
+    if request.get("golden"):
+        _keep_golden(request["model"], predict, Path(request["golden"]))
+
+
+def _keep_golden(folder: str, predict: Callable[[Any], dict[str, Any]], target: Path) -> None:
+    """Write the model's input example, as a server gets it, with what the model says of it.
+
+    An example is what its author chose to publish with the model: no other row of the data is kept.
+    """
+    path = Path(folder, "serving_input_example.json")
+    if not path.is_file():
+        return
+    from mlflow.models import Model
+
+    prefix = "probability_"
+    try:
+        split = json.loads(path.read_text(encoding="utf-8"))["dataframe_split"]
+        rows = split["data"][:GOLDEN]
+        example = Model.load(folder).load_input_example(folder)[: len(rows)]  # type: ignore[index]
+        columns = _arrays(predict(example))
+        document = {
+            "records": [dict(zip(split["columns"], row, strict=True)) for row in rows],
+            "predictions": columns["prediction"].tolist(),
+            "probabilities": {
+                name.removeprefix(prefix): values.tolist()
+                for name, values in columns.items()
+                if name.startswith(prefix)
+            },
+        }
+        text = json.dumps(document, indent=2)
+    except Exception as problem:  # noqa: BLE001 - the user's code may raise anything.
+        print(f"The model does not predict its example: {type(problem).__name__}: {problem}")
+        return
+    target.write_text(text, encoding="utf-8")
 
 
 def behaviour_tests(request: dict[str, Any]) -> None:

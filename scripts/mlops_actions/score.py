@@ -16,6 +16,7 @@ from mlops_actions.config import Project
 from mlops_actions.errors import Failure
 from mlops_actions.registry.baseline import DOCUMENT as BASELINE
 
+GOLDEN = "golden.json"
 _TIMEOUT = 3600  # Seconds for one model on one evaluation set.
 
 
@@ -43,16 +44,19 @@ def run(arguments: argparse.Namespace) -> int:
     folder = handover / "predictions"
     for earlier in folder.glob("*/c*.parquet"):
         earlier.unlink()  # Ours; the base branch's, of a smoke run, stay.
+    model, golden = handover / "run" / "model", handover / GOLDEN
+    golden.unlink(missing_ok=True)
     checks = []
     for name, part in data["evaluation"].items():
         with github.group(f"Scoring the {name} set: {part['rows']} rows"):
             candidate = folder / name / "candidate.parquet"
-            predict(loaded, environment, handover / "run" / "model", part, candidate)
+            predict(loaded, environment, model, part, candidate, golden=golden)
             checks.append(evidence.check(f"score:{name}:candidate", "pass", part["rows"]))
             found = _champion(loaded, environment, arguments.baseline, name, part, folder)
             checks.append(found)
+    if not golden.is_file():
+        github.info("No golden rows: the model has no input example that it predicts.")
     part = next(iter(data["evaluation"].values()))  # The one that decides here.
-    model = handover / "run" / "model"
     champion = _champions_model(loaded, environment, arguments.baseline)
     checks += _probe(loaded, environment, handover, part, champion)
     checks += _clock(loaded, {"candidate": (environment, model)}, champion, part, handover)
@@ -74,7 +78,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _made(handover: Path) -> list[Path]:
-    found = [*(handover / "predictions").rglob("*.parquet"), handover / clock.DOCUMENT]
+    found = [*(handover / "predictions").rglob("*.parquet")]
+    found += [handover / clock.DOCUMENT, handover / GOLDEN]
     found += (handover / probe.FOLDER).glob("*")
     return sorted(path for path in found if path.is_file())
 
@@ -159,10 +164,12 @@ def predict(
     output: Path,
     *,
     folder: Path | None = None,
+    golden: Path | None = None,
 ) -> None:
     """Write the predictions of ``model`` on an evaluation set of ``data.json``.
 
-    ``folder`` is where the files of the set lie; by default the project's.
+    ``folder`` is where the files of the set lie; by default the project's. ``golden`` gets the
+    model's input example with its predictions, where there is one: the image must repeat them.
     """
     base = folder or loaded.folder
     project.ask_runner(
@@ -172,6 +179,7 @@ def predict(
         timeout=_TIMEOUT,
         files=[str((base / file["path"]).resolve()) for file in part["files"]],
         output=str(output.resolve()),
+        golden=str(golden.resolve()) if golden else None,
         **project.model_request(loaded, model),
     )
 

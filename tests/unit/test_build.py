@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mlops_actions import config, evidence
+from mlops_actions import cli, config, evidence
 from mlops_actions.build import blessed as versions
 from mlops_actions.build import (
     container,
@@ -27,6 +27,7 @@ from mlops_actions.build import (
     pickles,
     proof,
     requirements,
+    summary,
     visitor,
 )
 from mlops_actions.errors import ConfigurationError, Failure
@@ -262,8 +263,46 @@ GOLDEN = golden.Golden(
     records=[{}, {}],
     predictions=[0, 1],
     probabilities={"0": [0.75, 0.25], "1": [0.25, 0.75]},
-    source="test",
 )
+
+
+def keep(folder: Path, document: object) -> Path:
+    """Write golden rows into a version's evidence, with the digest that names them."""
+    path = folder / "golden.json"
+    evidence.write_json(path, document)
+    subjects = [evidence.subject("golden.json", evidence.sha256_file(path))]
+    scored = evidence.statement("score", "passed", [], subjects=subjects)
+    evidence.write_json(folder / "score.json", scored)
+    return path
+
+
+ROWS = {"records": [{}, {}], "predictions": [0, 1], "probabilities": GOLDEN.probabilities}
+
+
+def test_golden_rows_are_read_from_the_evidence(tmp_path):
+    assert golden.find(tmp_path) is None
+    keep(tmp_path, ROWS)
+    assert golden.find(tmp_path) == GOLDEN
+
+
+def test_golden_rows_that_were_changed_are_refused(tmp_path):
+    path = keep(tmp_path, ROWS)
+    path.write_text(path.read_text() + " ")
+    with pytest.raises(Failure, match="not the golden rows that were scored"):
+        golden.find(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"records": []}, {"records": None}, {"predictions": [0]}, {"probabilities": None},
+        {"probabilities": {"0": [1.0]}}, {"probabilities": {"0": 1.0}},
+    ],
+)  # fmt: skip
+def test_golden_rows_without_answers_are_refused(tmp_path, changes):
+    keep(tmp_path, ROWS | changes)
+    with pytest.raises(Failure, match="a prediction for each"):
+        golden.find(tmp_path)
 
 
 def answer(**changes: object) -> dict:
@@ -304,7 +343,7 @@ def test_what_is_not_comparable_is_no_parity(changes):
 
 
 def test_words_are_equal_or_not():
-    rows = golden.Golden(records=[{}], predictions=["cat"], probabilities={}, source="test")
+    rows = golden.Golden(records=[{}], predictions=["cat"], probabilities={})
     assert golden.compare(rows, {"predictions": ["cat"]}, TOLERANCE).problem is None
     assert golden.compare(rows, {"predictions": ["dog"]}, TOLERANCE).largest == math.inf
 
@@ -509,10 +548,62 @@ def test_the_visitor_makes_the_digest_that_the_evidence_has(tmp_path, monkeypatc
 
 def test_a_summary_cannot_be_broken_by_what_a_container_says():
     checks = [evidence.check("smoke", "fail", "a|b\nc", "<b>", "x | <script>\n## y")]
-    text = proof.summary({"predicate": {"model": "m", "version": "1", "verdict": "failed",
-                                        "checks": checks}})  # fmt: skip
+    predicate = {"model": "m", "version": "1", "verdict": "failed", "checks": checks}
+    text = summary.markdown(predicate)
     assert len(text.splitlines()) == 5
     assert "<script>" not in text
+
+
+# The command.
+
+
+PROJECT = """\
+name: m
+task: regression
+target: y
+id: id
+data: {training: a.csv, evaluation: b.csv}
+gate: {metrics: {r2: {threshold: 0.1}}}
+"""
+
+
+def call(action: str, *words: str) -> int:
+    return cli.main(["build", action, *words])
+
+
+def test_why_nothing_could_be_built_is_written_down(tmp_path, monkeypatch, capsys):
+    """Whatever stops the job that builds, the job that decides can say it."""
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary"))
+    (tmp_path / "mlops.yaml").write_text(PROJECT)
+    work = str(tmp_path / "image")
+    words = ("--config", str(tmp_path / "mlops.yaml"), "--output", work)
+    assert call("resolve", *words) == 1
+    capsys.readouterr()
+    assert call("verdict", "--handover", work, "--model-result", "failure") == 1
+    assert "no remote named origin" in capsys.readouterr().err
+    assert "no remote named origin" in (tmp_path / "summary").read_text()
+
+
+def built(folder: Path, status: str = "pass", message: str | None = None) -> str:
+    checks = [evidence.check("parity", status, 0.5, "1e-9", message)]
+    verdict = "passed" if status == "pass" else "failed"
+    document = evidence.statement("build", verdict, checks, subjects=[], model="m", version="1")
+    evidence.write_json(folder / "build.json", document)
+    return str(folder)
+
+
+def test_the_verdict_repeats_what_the_image_did_not_show(tmp_path, capsys):
+    assert call("verdict", "--handover", built(tmp_path)) == 0
+    assert call("verdict", "--handover", built(tmp_path, "fail", "row 3 differs")) == 1
+    assert "parity: row 3 differs" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("result", ["failure", "cancelled", "skipped", ""])
+def test_a_job_that_did_not_end_well_is_no_pass(tmp_path, capsys, result):
+    assert call("verdict", "--handover", str(tmp_path), "--model-result", result) == 1
+    assert "handed no image over" in capsys.readouterr().err
+    assert call("verdict", "--handover", built(tmp_path), "--model-result", result) == 1
+    assert "then the job model ended" in capsys.readouterr().err
 
 
 def test_a_version_is_a_number():

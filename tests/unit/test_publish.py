@@ -52,9 +52,16 @@ def make_handover(folder: Path, *, verdict: str = "blessed", gated: bool = True)
         evidence.subject("run", evidence.sha256_file(run / "run.json")),
         evidence.subject("model", evidence.sha256_tree(run / "model")),
     ]
+    golden = handover / "golden.json"
+    golden.write_text("{}")
+    scored = [evidence.subject(golden.name, evidence.sha256_file(golden))]
     for stage in ("validate", "train", "score"):
         document = evidence.statement(
-            stage, "passed", [], subjects=subjects, pipeline_digest="digest"
+            stage,
+            "passed",
+            [],
+            subjects=scored if stage == "score" else subjects,
+            pipeline_digest="digest",
         )
         evidence.write_json(handover / f"{stage}.json", document)
     gate = folder / "verdict" / "gate.json"
@@ -117,6 +124,7 @@ def test_a_blessed_candidate_is_registered_with_its_evidence(
     kept = {p.relative_to(tmp_path / "evidence").as_posix() for p in tmp_path.glob("evidence/**/*")}
     stages = {f"{stage}.json" for stage in ("validate", "train", "score", "gate", "publish")}
     assert stages | {"data.json", "predictions/release/candidate.parquet"} <= kept
+    assert (tmp_path / "evidence/golden.json").read_text() == "{}"
 
 
 def test_the_run_keeps_what_training_logged(repository: Path, tmp_path: Path) -> None:
@@ -163,6 +171,10 @@ def _swap_evidence(job: Path) -> None:
     path.write_text(path.read_text().replace("digest", "forged"))
 
 
+def _swap_golden_rows(job: Path) -> None:
+    (job / "candidate" / "golden.json").write_text('{"records": []}')
+
+
 def _drop_evidence(job: Path) -> None:
     (job / "candidate" / "score.json").unlink()
 
@@ -180,7 +192,16 @@ def _link_folder(job: Path) -> None:
 
 @pytest.mark.parametrize(
     "tamper",
-    [_swap_model, _add_file, _swap_run, _swap_evidence, _drop_evidence, _link, _link_folder],
+    [
+        _swap_model,
+        _add_file,
+        _swap_run,
+        _swap_evidence,
+        _swap_golden_rows,
+        _drop_evidence,
+        _link,
+        _link_folder,
+    ],
 )
 def test_what_was_not_judged_is_refused(
     repository: Path, tmp_path: Path, tamper: Callable[[Path], None]

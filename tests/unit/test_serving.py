@@ -16,7 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from mlops_actions import project, uv
+from mlops_actions import config, project, uv
+from mlops_actions.build import golden
 
 pytestmark = pytest.mark.slow
 
@@ -206,6 +207,39 @@ def test_a_regression_and_an_array(python, models, tmp_path) -> None:
     assert server.predict({"inputs": [[0.0, 1.0]]})[1]["predictions"] == [pytest.approx(2.0)]
     assert server.predict({"inputs": [[0.0]]})[0] == 422
     assert server.end() == 0
+
+
+KEEP = """\
+import sys
+from pathlib import Path
+from mlops_actions import runner
+for name, labels, function in (
+    ("classifier", ["no", "yes"], None), ("regression", None, None), ("array", None, None),
+    ("classifier", ["no", "yes"], "math:log"),
+):
+    request = {"model": f"{sys.argv[1]}/{name}", "labels": labels, "function": function,
+               "not_features": []}
+    target = Path(sys.argv[2], name + (function or "") + ".json")
+    runner._keep_golden(request["model"], runner._predictor(request), target)
+"""
+
+
+def test_the_server_repeats_the_golden_rows_that_scoring_keeps(python, models, tmp_path) -> None:
+    words = [str(python), "-c", KEEP, str(models), str(tmp_path)]
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(SCRIPTS)}
+    subprocess.run(words, check=True, env=environment, cwd=tmp_path)
+    kept = {path.name: json.loads(path.read_text()) for path in tmp_path.glob("*.json")}
+    # Of an array there are none, nor where the project's own function cannot take the example.
+    assert sorted(kept) == ["classifier.json", "regression.json"]
+    assert list(kept["classifier.json"]["probabilities"]) == ["no", "yes"]
+    for name, document in kept.items():
+        assert len(document["records"]) == 2
+        rows = golden.Golden(**document)
+        server = Server(python, models / name.removesuffix(".json"), tmp_path).wait()
+        for body in rows.requests()[:1]:
+            difference = golden.compare(rows, server.predict(body)[1], config.Parity())
+            assert difference.problem is None
+        server.end()
 
 
 def test_a_model_that_cannot_be_loaded_ends_the_server(python, models, tmp_path) -> None:

@@ -25,7 +25,7 @@ from model.measure import measure
 from model.stored import TRUSTED, save
 
 # What the model needs where it is scored or served: nothing of the pipeline.
-REQUIREMENTS = ["mlflow-skinny", "numpy", "pandas", "pyarrow", "scikit-learn", "skops"]
+REQUIREMENTS = ["mlflow-skinny", "numpy", "pandas", "scikit-learn", "skops"]
 
 
 def build(params: dict[str, Any], seed: int) -> Pipeline:
@@ -74,7 +74,7 @@ def main() -> None:
         measured = measure(development[TARGET], probability)
         metrics = {f"development_{name}": value for name, value in measured.items()}
         mlflow.log_metrics(metrics)
-        log_model(model, training[FEATURES].head(5))
+        log_model(model, training[FEATURES].head(50))  # The image must predict these alike.
     save(model)
     print(", ".join(f"{name} {value:.4f}" for name, value in metrics.items()))
 

@@ -62,7 +62,7 @@ def read_record(checkout: Checkout, name: str, version: str) -> dict[str, Any] |
     relative = record_path(name, version)
     checkout.bring([relative])
     path = checkout.folder / relative
-    return evidence.read(path, "push") if path.is_file() else None
+    return evidence.read(path, "record") if path.is_file() else None
 
 
 def with_registry(project: config.Project, action: Callable[[Registry, Checkout], T]) -> T:

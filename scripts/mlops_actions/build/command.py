@@ -1,4 +1,4 @@
-"""The command: ``resolve`` and ``image``, each writing into one work folder."""
+"""The command: ``resolve`` and ``image`` write into one work folder; ``verdict`` reads it."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from mlops_actions import config, github
+from mlops_actions import config, evidence, github
 from mlops_actions.build import blessed as versions
 from mlops_actions.build.requirements import Index
-from mlops_actions.registry.store import CHALLENGER
+from mlops_actions.errors import Failure
+from mlops_actions.registry.store import CHALLENGER, Registry
+from mlops_actions.state import Checkout
 
 _VERSION = "version.json"
 
@@ -24,9 +27,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     resolve = actions.add_parser("resolve", help="Fetch one version and verify its evidence.")
     image = actions.add_parser("image", help="Build the image, and prove what was built.")
+    verdict = actions.add_parser("verdict", help="Say whether the image may go on, or why not.")
     for one in (resolve, image):
         one.add_argument("--config", type=Path, default=Path("mlops.yaml"), help="mlops.yaml.")
         one.add_argument("--output", type=Path, required=True, help="Work folder.")
+    verdict.add_argument("--handover", type=Path, required=True, help="The work folder of `image`.")
+    verdict.add_argument(
+        "--model-result", default="success", help="Result of the job that built the image."
+    )
     resolve.add_argument(
         "--upload-sarif", default="auto", help="Findings to code scanning: auto, true or false."
     )
@@ -37,42 +45,70 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run a sub-command."""
+    """Run a sub-command; a failure is written down for the job that decides."""
+    if arguments.action == "verdict":
+        return _verdict(arguments.handover, arguments.model_result)
     loaded = config.load(arguments.config)
-    if arguments.action == "resolve":
-        rebuild = github.boolean("rebuild", arguments.rebuild)
-        sarif = github.plan_has("upload-sarif", arguments.upload_sarif)
-        github.set_output("upload-sarif", "true" if sarif else "false")
-        if not sarif:
-            github.info("Findings are not sent to code scanning (upload-sarif).")
-        return _resolve(loaded, arguments.version, arguments.output, rebuild=rebuild)
-    from mlops_actions.build import proof
-    from mlops_actions.evidence import write_json
+    try:
+        if arguments.action == "resolve":
+            return _resolve(loaded, arguments)
+        return _image(loaded, arguments.output)
+    except Failure as failure:
+        failed = evidence.check(arguments.action, "fail", message=failure.message)
+        subjects = [evidence.subject("config", evidence.sha256_file(loaded.file))]
+        document = evidence.statement(
+            "build", "failed", [failed], subjects=subjects, model=loaded.config.name, version=None
+        )
+        evidence.write_json(arguments.output / "build.json", document)
+        raise
 
-    blessed = versions.Blessed.read(arguments.output / _VERSION)
+
+def _image(loaded: config.Project, output: Path) -> int:
+    from mlops_actions.build import proof
+
+    blessed = versions.Blessed.read(output / _VERSION)
     with _index() as index:
-        document = proof.make(loaded, blessed, arguments.output, index)
-    write_json(arguments.output / "build.json", document)
-    predicate = document["predicate"]
-    github.add_summary(proof.summary(document))
+        document = proof.make(loaded, blessed, output, index)
+    evidence.write_json(output / "build.json", document)
+    return _say(document["predicate"])
+
+
+def _say(predicate: dict[str, Any]) -> int:
     for check in predicate["checks"]:
         if check["status"] not in {"pass", "skipped"}:
             github.error(f"{check['name']}: {check.get('message') or check['observed']}")
     return 0 if predicate["verdict"] == "passed" else 1
 
 
-def _resolve(loaded: config.Project, wanted: str, output: Path, *, rebuild: bool) -> int:
-    from mlops_actions.evidence import write_json
-    from mlops_actions.registry.store import Registry
-    from mlops_actions.state import Checkout
+def _verdict(handover: Path, result: str) -> int:
+    """Repeat what the job ``model`` found, where everybody looks: in the job that decides."""
+    from mlops_actions.build.summary import markdown
 
+    path = handover / "build.json"
+    if not path.is_file():
+        raise Failure(f"The job model handed no image over (its result: {result or 'unknown'}).")
+    predicate = evidence.read(path, "build")
+    github.add_summary(markdown(predicate))
+    if _say(predicate):
+        return 1
+    if result != "success":
+        raise Failure(f"The image was built; then the job model ended with {result}: see its log.")
+    return 0
+
+
+def _resolve(loaded: config.Project, arguments: argparse.Namespace) -> int:
+    name, output = loaded.config.name, arguments.output
     shutil.rmtree(output, ignore_errors=True)
     output.mkdir(parents=True)
-    name = loaded.config.name
     github.set_output("model", name)
+    rebuild = github.boolean("rebuild", arguments.rebuild)
+    sarif = github.plan_has("upload-sarif", arguments.upload_sarif)
+    github.set_output("upload-sarif", "true" if sarif else "false")
+    if not sarif:
+        github.info("Findings are not sent to code scanning (upload-sarif).")
 
     def look(registry: Registry, checkout: Checkout) -> int:
-        version = versions.find(registry, name, wanted)
+        version = versions.find(registry, name, arguments.version)
         github.set_output("version", version.version)
         record = versions.read_record(checkout, name, version.version)
         if record is not None and not rebuild:
@@ -84,7 +120,7 @@ def _resolve(loaded: config.Project, wanted: str, output: Path, *, rebuild: bool
             github.set_output("built-version", version.version)
             return 0
         blessed = versions.fetch(registry, version, output)
-        write_json(output / _VERSION, blessed.document())
+        evidence.write_json(output / _VERSION, blessed.document())
         github.info(f"{name} version {version.version} is blessed, and its evidence holds")
         return 0
 

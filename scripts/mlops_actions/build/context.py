@@ -28,7 +28,7 @@ class Context:
     """A context that is written."""
 
     folder: Path
-    base: str
+    base: str | None
     epoch: int  # SOURCE_DATE_EPOCH: seconds since 1970.
     labels: dict[str, str]
 
@@ -74,10 +74,13 @@ def write(
     blessed: Blessed,
     work: Path,
     *,
-    base: str,
+    base: str | None,
     index: requirements.Index,
 ) -> Context:
-    """Write the context for ``work/model`` into ``work/context``; ``base`` is what FROM names."""
+    """Write the context for ``work/model`` into ``work/context``; ``base`` is what FROM names.
+
+    Without a base, the user's own Dockerfile names it.
+    """
     folder = work / "context"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -132,7 +135,9 @@ def _epoch(blessed: Blessed) -> int:
         raise Failure("publish.json does not say when the version was registered.") from None
 
 
-def _write_dockerfile(loaded: config.Project, blessed: Blessed, path: Path, *, base: str) -> None:
+def _write_dockerfile(
+    loaded: config.Project, blessed: Blessed, path: Path, *, base: str | None
+) -> None:
     settings = loaded.config.build
     if settings.dockerfile:
         own = loaded.path(settings.dockerfile)
@@ -175,7 +180,7 @@ def _settle(folder: Path) -> None:
         os.utime(path, (_SETTLED + own, _SETTLED + own))
 
 
-def _labels(blessed: Blessed, base: str) -> dict[str, str]:
+def _labels(blessed: Blessed, base: str | None) -> dict[str, str]:
     now = github.event()
     created = datetime.datetime.fromisoformat(blessed.created).astimezone(datetime.UTC)
     labels = {
@@ -183,14 +188,15 @@ def _labels(blessed: Blessed, base: str) -> dict[str, str]:
         "org.opencontainers.image.version": blessed.version,
         "org.opencontainers.image.revision": blessed.commit,
         "org.opencontainers.image.created": created.isoformat(timespec="seconds"),
-        "org.opencontainers.image.base.name": base.partition("@")[0],
         f"{LABELS}.model.name": blessed.name,
         f"{LABELS}.model.version": blessed.version,
         f"{LABELS}.model.digest": f"sha256:{blessed.model_digest}",
         f"{LABELS}.evidence": f"sha256:{blessed.evidence_digest}",
     }
-    if "@" in base:
-        labels["org.opencontainers.image.base.digest"] = base.partition("@")[2]
+    if base:
+        name, _, digest = base.partition("@")
+        labels["org.opencontainers.image.base.name"] = name
+        labels["org.opencontainers.image.base.digest"] = digest
     if now.repository:
         labels["org.opencontainers.image.source"] = f"{now.server}/{now.repository}"
     return {key: value for key, value in labels.items() if value}

@@ -102,6 +102,8 @@ def build(context: Context, tag: str, index: Index) -> None:
         "--build-arg", f"SOURCE_DATE_EPOCH={context.epoch}",
         "--network", "default" if "bridge" in networks else "host",
     ]  # fmt: skip
+    if context.base:  # Which a Dockerfile of the user's own takes with ARG BASE.
+        words += ["--build-arg", f"BASE={context.base}"]
     for key, value in sorted(context.labels.items()):
         words += ["--label", f"{key}={value}"]
     with tempfile.TemporaryDirectory(prefix="mlops-secrets-") as folder:

@@ -1,20 +1,15 @@
-"""Golden rows: requests with the answers that the registry's model gives to them."""
+"""Golden rows: requests with the answers that the registry's model gave when it was judged."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 from pathlib import Path
 from typing import Any
 
-import polars as pl
-
-from mlops_actions import config, evidence, github, project
+from mlops_actions import config, evidence
 from mlops_actions.errors import Failure
-
-_ID = "mlops_row"
-_TIMEOUT = 600  # Seconds for the reference predictions of an example.
+from mlops_actions.score import GOLDEN
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -24,88 +19,36 @@ class Golden:
     records: list[dict[str, Any]]
     predictions: list[Any]
     probabilities: dict[str, list[float]]
-    source: str
 
     def requests(self) -> list[dict[str, Any]]:
         """One body for all rows, then one for each row."""
         return [{"records": self.records}, *({"records": [record]} for record in self.records)]
 
 
-def find(loaded: config.Project, work: Path) -> Golden | None:
-    """The golden rows kept with the version, else its input example; ``None`` without either.
+def find(kept: Path) -> Golden | None:
+    """The golden rows among a version's evidence; ``None`` without any.
 
-    Kept rows (``golden.json``, written by the stage ``score``) need no user code here. For an input
-    example, the registry's model is loaded in an environment of its own requirements.
+    They are the model's input example and what it predicted when it was judged, so that nothing of
+    the model's runs outside of the container. Raises :class:`Failure` when they are not those that
+    the evidence names.
     """
-    kept = work / "evidence" / "golden.json"
-    if kept.is_file():
-        return _read(work / "evidence")
-    example = work / "model" / "serving_input_example.json"
-    if not example.is_file():
+    path = kept / GOLDEN
+    if not path.is_file():
         return None
-    records = _records(json.loads(example.read_text(encoding="utf-8")))
-    return _predicted(loaded, work, records) if records else None
-
-
-def _read(folder: Path) -> Golden:
-    path = folder / "golden.json"
-    named = {
-        item["name"]: item["digest"]["sha256"]
-        for item in evidence.read_json(folder / "score.json")["subject"]
-    }
-    if named.get("golden.json") != evidence.sha256_file(path):
+    subjects = evidence.read_json(kept / "score.json").get("subject", [])
+    if evidence.subject(GOLDEN, evidence.sha256_file(path)) not in subjects:
         raise Failure("These are not the golden rows that were scored.", file=path)
     document = evidence.read_json(path)
-    return Golden(
-        records=document["records"],
-        predictions=document["predictions"],
-        probabilities=document.get("probabilities", {}),
-        source="golden.json",
-    )
-
-
-def _records(document: dict[str, Any]) -> list[dict[str, Any]]:
-    split = document.get("dataframe_split")
-    if isinstance(split, dict):
-        return [dict(zip(split["columns"], row, strict=True)) for row in split["data"]]
-    found = document.get("dataframe_records")
-    return found if isinstance(found, list) else []
-
-
-def _predicted(loaded: config.Project, work: Path, records: list[dict[str, Any]]) -> Golden:
-    github.info(f"No golden rows were kept: the model predicts its {len(records)} examples")
-    environment = project.prepare(loaded)
-    own = project.prepare_for_model(work / "model", loaded, environment)
-    folder = work / "golden"
-    folder.mkdir(exist_ok=True)
-    rows, output = folder / "rows.parquet", folder / "predictions.parquet"
-    frame = pl.DataFrame(records, infer_schema_length=None)
-    frame.with_columns(pl.Series(_ID, range(len(records)))).write_parquet(rows)
-    project.ask_runner(
-        own,
-        "score",
-        cwd=loaded.folder,
-        timeout=_TIMEOUT,
-        model=str((work / "model").resolve()),
-        files=[str(rows.resolve())],
-        output=str(output.resolve()),
-        id=_ID,
-        labels=loaded.config.labels,
-        function=loaded.config.score,
-        not_features=[_ID],
-    )
-    table = pl.read_parquet(output).sort("id")
-    prefix = "probability_"
-    return Golden(
-        records=records,
-        predictions=table["prediction"].to_list(),
-        probabilities={
-            name.removeprefix(prefix): table[name].to_list()
-            for name in table.columns
-            if name.startswith(prefix)
-        },
-        source="input example",
-    )
+    records, predictions = document.get("records"), document.get("predictions")
+    probabilities = document.get("probabilities")
+    if (
+        not (isinstance(records, list) and records)
+        or not (isinstance(predictions, list) and len(predictions) == len(records))
+        or not isinstance(probabilities, dict)
+        or not all(isinstance(v, list) and len(v) == len(records) for v in probabilities.values())
+    ):
+        raise Failure("Expected records, and a prediction for each.", file=path)
+    return Golden(records=records, predictions=predictions, probabilities=probabilities)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -35,14 +35,12 @@ def make(loaded: config.Project, blessed: Blessed, work: Path, index: Index) -> 
     checks = [_model_files(loaded, described, work / "model")]
     if checks[0]["status"] != "pass":
         return _document(loaded, blessed, work, checks, None, {})
-    base = engine.resolve_base(
-        loaded.config.build.base or context.default_base(context.python_of(described))
-    )
+    base = _base(loaded, described)
     made = context.write(loaded, blessed, work, base=base, index=index)
     tag = local_name(blessed)
     engine.build(made, tag, index)
     with github.group("Proving the image"):
-        rows = golden.find(loaded, work)
+        rows = golden.find(work / "evidence")
         checks += _prove(loaded, blessed, tag, rows)
     layout.write(tag, work / "layout")
     found = layout.read(work / "layout")
@@ -52,7 +50,7 @@ def make(loaded: config.Project, blessed: Blessed, work: Path, index: Index) -> 
         "packages": len(re.findall(r"^\S+==", made.lock.read_text("utf-8"), re.MULTILINE)),
         "source_date_epoch": made.epoch,
         "reproducible": _reproducible(),
-        "golden": None if rows is None else {"rows": len(rows.records), "source": rows.source},
+        "golden": None if rows is None else len(rows.records),
         "own_dockerfile": loaded.config.build.dockerfile,
         "inputs_of_build": [
             evidence.subject("requirements.lock", evidence.sha256_file(made.lock)),
@@ -61,6 +59,15 @@ def make(loaded: config.Project, blessed: Blessed, work: Path, index: Index) -> 
         ],
     }
     return _document(loaded, blessed, work, checks, found, facts)
+
+
+def _base(loaded: config.Project, described: dict[str, Any]) -> str | None:
+    """The base image with its digest; a Dockerfile of the user's own may name its base itself."""
+    settings = loaded.config.build
+    if settings.dockerfile and not settings.base:
+        return None
+    default = context.default_base(context.python_of(described))
+    return engine.resolve_base(settings.base or default)
 
 
 def _model_files(loaded: config.Project, described: dict[str, Any], model: Path) -> Check:
@@ -119,10 +126,17 @@ def _prove(
         return [smoke, *(check(name, "skipped") for name in ("parity", "latency"))]
     if rows is None:
         message = (
-            "There are no rows to compare with: log the model with input_example, a data frame."
+            "The version has no golden rows to compare with: log the model with input_example, a "
+            "data frame that it can predict, and train again."
         )
         return [smoke, *(check(n, "inconclusive", message=message) for n in ("parity", "latency"))]
-    return [smoke, _parity(seen, rows, settings.parity), _latency(seen, settings.latency)]
+    parity = _parity(seen, rows, settings.parity)
+    if parity["status"] != "pass" and loaded.config.score:
+        parity["message"] += (
+            f". What was judged is the model with the function {loaded.config.score}; the image "
+            "serves the model alone: make the function part of it (mlflow.pyfunc.PythonModel)."
+        )
+    return [smoke, parity, _latency(seen, settings.latency)]
 
 
 def _smoke(seen: container.Visit, allowed: float, model: str) -> Check:
@@ -175,7 +189,6 @@ def _parity(seen: container.Visit, rows: golden.Golden, tolerance: config.Parity
         f"{tolerance.absolute:g} + {tolerance.relative:g} of the value",
         problem,
         rows=len(rows.records),
-        source=rows.source,
     )
 
 
@@ -243,26 +256,3 @@ def _document(
         labels={} if found is None else found.labels,
         **facts,
     )
-
-
-def summary(document: dict[str, Any]) -> str:
-    """The checks as Markdown."""
-    predicate = document["predicate"]
-    named = f"{predicate['model']} version {predicate['version']}"
-    lines = [
-        f"**{named}**, image: **{predicate['verdict']}**",
-        "",
-        "| Check | Result | Seen | Required |",
-        "| --- | --- | --- | --- |",
-    ]
-    for one in predicate["checks"]:
-        seen = one.get("message") or one["observed"]
-        cells = [one["name"], one["status"], seen, one["required"]]
-        shown = ["" if cell is None else _cell(cell) for cell in cells]
-        lines.append(f"| {' | '.join(shown)} |")
-    return "\n".join(lines)
-
-
-def _cell(value: object) -> str:
-    text = str(value).replace("\\", "\\\\").replace("|", "\\|")
-    return re.sub(r"\s+", " ", text).replace("<", "&lt;")
