@@ -289,6 +289,11 @@ class LargestGap(_Section):
     non_inferiority_margin: float | None = Field(
         None, ge=0, description="How much larger than the champion's a difference may be."
     )
+    max_undetectable_loss: float | None = Field(
+        None,
+        gt=0,
+        description="Inconclusive when a larger difference would be missed (at 80 % power).",
+    )
 
     @model_validator(mode="after")
     def _asks_something(self) -> LargestGap:
@@ -305,6 +310,12 @@ class SmallestRatio(_Section):
     )
     non_inferiority_margin: float | None = Field(
         None, ge=0, description="How much smaller than the champion's a ratio may be."
+    )
+    max_undetectable_loss: float | None = Field(
+        None,
+        gt=0,
+        description="Inconclusive when a larger gap would be missed (at 80 % power); the gap of a "
+        "ratio is 1 minus it.",
     )
 
     @model_validator(mode="after")

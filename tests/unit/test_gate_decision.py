@@ -567,6 +567,36 @@ def test_on_the_frozen_set_every_rule_is_a_guardrail(tmp_path, good, champion, b
     ]
 
 
+def test_on_the_frozen_set_intervals_hold_together_and_losses_are_listed(tmp_path, good, champion):
+    pair = SetInput(**write(tmp_path, candidate=good, champion=champion))
+    gate = """metrics: {roc_auc: {threshold: 0.7, non_inferiority_margin: 0.2},
+  log_loss: {non_inferiority_margin: 0.3}, accuracy: {non_inferiority_margin: 0.2}}"""
+    judgement = judge(project(gate), {"release": pair, "regression": pair}, baseline=None)
+    required, *_ = judgement.metrics
+    frozen = next(row for row in judgement.metrics if row["set"] == "regression")
+    width = {
+        row["set"]: row["difference"]["high"] - row["difference"]["low"]
+        for row in (required, frozen)
+    }
+    assert width["regression"] > 1.05 * width["release"]
+    assert required["detectable_loss"] is None
+    assert 0.2 < frozen["detectable_loss"] < 0.5
+
+
+def test_few_groups_are_a_warning(tmp_path, good, champion):
+    def warnings(groups):
+        frames = {
+            side: frame.with_columns(group=pl.col("id") % groups)
+            for side, frame in (("candidate", good), ("champion", champion))
+        }
+        sets = {"release": SetInput(**write(tmp_path, **frames))}
+        head = HEAD.replace("id: row", "id: row\ngroup: day")
+        return judge(project(BOTH, head=head), sets, baseline=None).warnings
+
+    assert any("has 29 groups" in text for text in warnings(29))
+    assert not any("groups" in text for text in warnings(30))
+
+
 def test_a_champion_is_needed_on_every_set_once_it_is_on_one(tmp_path, good, champion):
     paths = write(tmp_path, candidate=good, champion=champion)
     sets = {

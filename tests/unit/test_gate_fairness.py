@@ -7,6 +7,7 @@ from gate_files import HEAD, project, write
 
 from mlops_actions.config import Fairness
 from mlops_actions.errors import ConfigurationError
+from mlops_actions.gate import fairness
 from mlops_actions.gate.decision import SetInput, judge
 
 BASE = "metrics: {accuracy: {threshold: 0.55}}\n"
@@ -89,6 +90,33 @@ def test_against_the_champion_only_growth_counts(tmp_path):
     turned = people(shares=(0.65, 0.5, 0.4), seed=1)
     failed = {item["status"] for item in run(tmp_path, rule, far, turned).checks}
     assert "fail" not in failed
+
+
+@pytest.mark.parametrize(
+    ("rule", "allowed"),
+    [("difference: {selection_rate: {max: 0.1", 0.1), ("ratio: {selection_rate: {min: 0.8", 0.2)],
+)
+def test_the_smallest_gap_that_would_be_noticed_is_listed(tmp_path, rule, allowed):
+    gaps = {}
+    for count in (900, 9000):
+        judgement = run(tmp_path, f"{rule}}}}}", people(count), people(count, seed=5))
+        (item,) = (item for item in judgement.checks if item.get("rule") == "fairness")
+        gaps[count] = item["detectable_loss"] - allowed
+        assert judgement.fairness[0]["detectable_loss"] == item["detectable_loss"]
+    assert gaps[900] / gaps[9000] == pytest.approx(np.sqrt(10), rel=0.1)
+    asked = f"{rule}, max_undetectable_loss: {allowed + gaps[9000] * 2}}}}}"
+    assert run(tmp_path, asked, people(9000), people(9000, seed=5)).verdict == "blessed"
+    judgement = run(tmp_path, asked, people(900), people(900, seed=5))
+    assert judgement.verdict == "inconclusive"
+    assert "a gap would be noticed from" in " ".join(judgement.reasons)
+
+
+def test_a_gap_of_that_size_is_noticed_in_eight_of_ten():
+    test = fairness._Tested(pair=(0, 1), p_value=1.0, error=0.02, degrees=np.inf)
+    truth = test.noticed(0.1, alpha=0.01)
+    seen = np.random.default_rng(0).normal(truth, test.error, 100_000)
+    shown = [fairness._tail(gap - 0.1, test.error**2, np.inf) <= 0.01 for gap in seen[:20_000]]
+    assert np.mean(shown) == pytest.approx(0.8, abs=0.01)
 
 
 def test_equal_groups_are_seldom_rejected(tmp_path):

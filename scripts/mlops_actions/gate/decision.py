@@ -24,6 +24,10 @@ __all__ = ["Judgement", "SetInput", "Verdict", "choose", "decide", "judge"]
 
 Verdict = Literal["blessed", "rejected", "inconclusive", "unchanged"]
 
+FEW_GROUPS = 30
+"""Below this a reader is warned: with 20 groups the 95 % interval of average precision holds the
+truth in 92 % (``tests/simulations/interval_coverage.py``)."""
+
 
 @dataclasses.dataclass(kw_only=True)
 class Extra:
@@ -199,6 +203,7 @@ def decide(
     gated = gate.mode == "enabled"
     warnings = [] if gated else [f"This verdict decided nothing: gate.mode is {gate.mode}."]
     warnings += [*champion.warnings, *extra.warnings]
+    warnings += [text for one in paired if (text := _few_groups(one))]
     unfit = any(item["status"] == "fail" for item in checks)
     checks += more
     judged = [one for one in paired if len(one) >= gate.min_rows and not unfit]
@@ -319,6 +324,16 @@ def _enough_rows(paired: PairedSet, least: int) -> Check:
     if paired.left_out:
         reason += f" {paired.left_out} rows up to the training cut-off were left out."
     return check(name, "inconclusive", count, least, reason, set=paired.name)
+
+
+def _few_groups(paired: PairedSet) -> str | None:
+    """Say that intervals from so few groups are too short."""
+    if paired.groups is None or paired.groups >= FEW_GROUPS:
+        return None
+    return (
+        f"The set {paired.name} has {paired.groups} groups. Intervals from fewer than {FEW_GROUPS} "
+        "groups are a little too short."
+    )
 
 
 @dataclasses.dataclass(kw_only=True)

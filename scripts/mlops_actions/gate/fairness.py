@@ -53,6 +53,7 @@ class Wanted:
         metrics: the numbers whose gap it is; the worst of them counts.
         bound: largest difference or smallest ratio, or ``None``.
         margin: how much worse than the champion's, or ``None``.
+        most: the largest gap that may go unnoticed, or ``None``; see `Tested.noticed`.
 
     """
 
@@ -61,6 +62,7 @@ class Wanted:
     metrics: tuple[Metric, ...]
     bound: float | None
     margin: float | None
+    most: float | None = None
 
     @property
     def text(self) -> str:
@@ -111,6 +113,7 @@ def _wanted(name: str, metrics: tuple[Metric, ...], asked: LargestGap | Smallest
         metrics=metrics,
         bound=asked.max if isinstance(asked, LargestGap) else asked.min,
         margin=asked.non_inferiority_margin,
+        most=asked.max_undetectable_loss,
     )
 
 
@@ -201,48 +204,60 @@ class Gap:
         return guardrails
 
     def _beyond(self, candidates: Sequence[_Groups], bound: float) -> Guardrail:
-        tests = [
-            (p_value, pair)
-            for one in candidates
-            for pair, p_value in one.beyond(bound, self.wanted.kind)
-        ]
+        tests = [test for one in candidates for test in one.beyond(bound, self.wanted.kind)]
         return self._guardrail(tests, bound, self.wanted.text.partition(";")[0])
 
     def _grown(
         self, candidates: Sequence[_Groups], champions: Sequence[_Groups], margin: float
     ) -> Guardrail:
         tests = [
-            (p_value, pair)
+            test
             for mine, theirs in zip(candidates, champions, strict=True)
-            for pair, p_value in mine.grown(theirs, margin, self.wanted.kind)
+            for test in mine.grown(theirs, margin, self.wanted.kind)
         ]
         text = f"not worse than the champion's by more than {margin:g}"
         return self._guardrail(tests, margin, text, versus=True)
 
     def _guardrail(
         self,
-        tests: Sequence[tuple[float, tuple[int, int]]],
+        tests: Sequence[_Tested],
         required: float,
         text: str,
         *,
         versus: bool = False,
     ) -> Guardrail:
-        smallest, (first, second) = min(tests)
+        worst = min(tests, key=lambda test: test.p_value)
+        first, second = worst.pair
         # Both directions of each pair (Bonferroni): which group is ahead was not known before.
-        p_value = min(1.0, smallest * 2 * len(tests))
+        looks = 2 * len(tests)
+        p_value = min(1.0, worst.p_value * looks)
         observed = self.numbers["candidate"]["estimate"]
 
         def settle(corrected: float, alpha: float, size: int) -> None:
-            del size
             status: Status = "pass" if corrected > alpha else "fail"
             message = None
+            noticed = max(test.noticed(required, alpha / size / looks) for test in tests)
+            if (
+                status == "pass"
+                and self.wanted.most is not None
+                and not noticed <= self.wanted.most
+            ):
+                status = "inconclusive"
+                message = (
+                    f"{self.name}: a gap would be noticed from {noticed:.3g} on; "
+                    f"max_undetectable_loss is {self.wanted.most:g}."
+                )
             if status == "fail":
                 message = (
                     f"{self.name}: {self.parts[first].name} and {self.parts[second].name} lie too "
                     f"far apart ({self.wanted.kind} {observed:.3g}); required: {text}. The "
                     f"violation is shown (Holm-adjusted p {corrected:.2g})."
                 )
-            numbers = {"p_value": p_value, "adjusted_p_value": corrected}
+            numbers = {
+                "p_value": p_value,
+                "adjusted_p_value": corrected,
+                "detectable_loss": noticed,
+            }
             self.add(status, observed, required, message, versus=versus, **numbers)
 
         return Guardrail(p_value, settle)
@@ -262,6 +277,9 @@ class Gap:
             **self.numbers,
             "small": [{"name": part.name, "rows": len(part.rows)} for part in self.small],
             "requirement": self.wanted.text,
+            "detectable_loss": next(
+                (noticed for item in self.checks if (noticed := item.get("detectable_loss"))), None
+            ),
             "status": next((status for status in order if status in statuses), "skipped"),
         }
 
@@ -295,6 +313,34 @@ def _title(policy: Fairness) -> str:
 
 class _GroupUndefined(Exception):
     """A group has no such number."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Tested:
+    """Two groups compared by one metric.
+
+    Attributes:
+        pair: places of the groups.
+        p_value: one-sided, of "no further apart than allowed".
+        error: standard error of the gap, in the unit that it is told in.
+        degrees: of freedom.
+        ratio: whether the gap is told as one minus a ratio that is required.
+
+    """
+
+    pair: tuple[int, int]
+    p_value: float
+    error: float
+    degrees: float
+    ratio: bool = False
+
+    def noticed(self, allowed: float, alpha: float) -> float:
+        """Return the smallest gap noticed with 80 % power, at this one-sided level.
+
+        The gap of a ratio is one minus it: 0.3 for one group's number being 0.7 of the other's.
+        """
+        allowed = 1 - allowed if self.ratio else allowed
+        return allowed + multiplicity.shortfall(self.error, self.degrees, alpha)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -340,24 +386,31 @@ class _Groups:
         """The fewest degrees of freedom of a group."""
         return min((one.degrees_of_freedom or math.inf) for one in self.estimates)
 
-    def beyond(self, bound: float, kind: Kind) -> Iterator[tuple[tuple[int, int], float]]:
-        """Give for each pair of groups the p-value of "no further apart than the bound"."""
+    def beyond(self, bound: float, kind: Kind) -> Iterator[_Tested]:
+        """Test for each pair of groups that it is no further apart than the bound."""
         for pair in itertools.combinations(range(len(self.estimates)), 2):
             low, high = sorted(pair, key=lambda place: self.numbers[place])
             a, b = self.numbers[low], self.numbers[high]
             weights = np.zeros(len(self.estimates))
+            unit = 1.0
             if kind == "difference":
                 weights[high], weights[low] = 1, -1
                 excess = b - a - bound
             else:  # a/b < bound, without the division (Fieller 1954, JRSS B 16:175).
                 weights[high], weights[low] = bound, -1
                 excess = bound * b - a
-            yield pair, _tail(excess, float(weights @ self.covariance @ weights), self.degrees)
+                unit = float(b)
+            variance = float(weights @ self.covariance @ weights)
+            yield _Tested(
+                pair=pair,
+                p_value=_tail(excess, variance, self.degrees),
+                error=math.sqrt(max(variance, 0.0)) / unit if unit > 0 else math.inf,
+                degrees=self.degrees,
+                ratio=kind == "ratio",
+            )
 
-    def grown(
-        self, other: _Groups, margin: float, kind: Kind
-    ) -> Iterator[tuple[tuple[int, int], float]]:
-        """Give for each pair the p-value of "apart as the champion's groups, but for the margin".
+    def grown(self, other: _Groups, margin: float, kind: Kind) -> Iterator[_Tested]:
+        """Test for each pair that it is apart as the champion's groups are, but for the margin.
 
         To first order around the estimates, with both models' covariance on the same rows.
         """
@@ -367,11 +420,14 @@ class _Groups:
             mine, my_slope = _apart(self.numbers, pair, kind)
             theirs, their_slope = _apart(other.numbers, pair, kind)
             slope = np.concatenate([my_slope, -their_slope])
-            if not (math.isfinite(mine) and math.isfinite(theirs)):
-                yield pair, 0.0 if mine > theirs else 1.0
-                continue
             degrees = min(self.degrees, other.degrees)
-            yield pair, _tail(mine - theirs - margin, float(slope @ both @ slope), degrees)
+            if math.isfinite(mine) and math.isfinite(theirs):
+                variance = float(slope @ both @ slope)
+                p_value = _tail(mine - theirs - margin, variance, degrees)
+                error = math.sqrt(max(variance, 0.0))
+            else:
+                p_value, error = (0.0 if mine > theirs else 1.0), math.inf
+            yield _Tested(pair=pair, p_value=p_value, error=error, degrees=degrees)
 
 
 def _apart(numbers: Floats, pair: tuple[int, int], kind: Kind) -> tuple[float, Floats]:

@@ -173,10 +173,21 @@ def detectable_loss(difference: Estimate, margin: float, alpha: float, power: fl
 
     """
     degrees = difference.degrees_of_freedom or np.inf
+    return margin + shortfall(difference.standard_error, degrees, alpha, power)
+
+
+def shortfall(error: float, degrees: float, alpha: float, power: float = 0.8) -> float:
+    """Return how far beyond a bound the truth must lie to be noticed.
+
+    Args:
+        error: standard error of the number that is tested.
+        degrees: of freedom; infinite for a normal one.
+        alpha: one-sided level of the test.
+        power: wanted probability of noticing.
+
+    """
     level = student_quantile(float(-ndtri(alpha)), degrees)
-    return margin + (level + student_quantile(float(ndtri(power)), degrees)) * (
-        difference.standard_error
-    )
+    return (level + student_quantile(float(ndtri(power)), degrees)) * error
 
 
 def correlation(influences: Sequence[Influence]) -> Floats:

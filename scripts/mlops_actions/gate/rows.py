@@ -232,7 +232,10 @@ class Row:
                     f"(Holm-adjusted p {corrected:.2g})."
                 )
             better = asked.better(comparison)
-            if better is not None and asked.rule != "max_absolute_change":
+            if better is not None and asked.rule == "max_absolute_change":
+                gain = multiplicity.detectable_loss(better, asked.bound, alpha / size)
+                more["detectable_gain"] = gain
+            elif better is not None:
                 margin = asked.bound if asked.rule == "non_inferiority_margin" else 0.0
                 noticed = multiplicity.detectable_loss(better, margin, alpha / size)
                 more["detectable_loss"] = noticed
@@ -462,7 +465,11 @@ def interval(
 
 
 def as_metric(row: Row) -> dict[str, Any]:
-    """Return a row of ``metrics`` in ``gate.json``."""
+    """Return a row of ``metrics`` in ``gate.json``.
+
+    Where only guardrails stand, as on the frozen set, the guarded number's interval is
+    simultaneous, and the smallest loss that would be noticed is there.
+    """
     method = None
     if row.comparison:
         method = (row.comparison.difference or row.comparison.candidate).method
@@ -470,10 +477,11 @@ def as_metric(row: Row) -> dict[str, Any]:
         "set": row.paired.name,
         "metric": row.chosen.name,
         "greater_is_better": row.chosen.greater,
-        **_numbers(row, bounds=None),
+        **_numbers(row, bounds=None if row.required else row.simultaneous),
         "requirement": row.requirement,
         "against": row.against,
         "method": method,
+        "detectable_loss": _detectable(row),
     }
 
 
@@ -482,7 +490,6 @@ def as_slice(row: Row) -> dict[str, Any]:
     part = row.part
     if part is None:
         raise ValueError("not a slice")
-    noticed = [item.get("detectable_loss") for item in row.checks]
     return {
         "set": row.paired.name,
         "slice": part.name,
@@ -494,8 +501,14 @@ def as_slice(row: Row) -> dict[str, Any]:
         **_numbers(row, bounds=row.simultaneous),
         "requirement": row.requirement,
         "required": bool(row.required),
-        "detectable_loss": next((value for value in noticed if value is not None), None),
+        "detectable_loss": _detectable(row),
     }
+
+
+def _detectable(row: Row) -> object:
+    """Return the smallest loss that the row's guardrail would notice, if it has one."""
+    noticed = (item.get("detectable_loss") for item in row.checks)
+    return next((value for value in noticed if value is not None), None)
 
 
 def _numbers(row: Row, bounds: tuple[float, float] | None) -> dict[str, Any]:
