@@ -37,9 +37,9 @@ lint: ## Run the linters and the type checker.
 	$(PYTHON) tools/lint
 
 bench: ## Measure speed and memory, and print the ratios.
-	@tools/bootstrap python go
-	@for program in tests/benchmarks/bench_*.py; do \
-	  PYTHONPATH=$(CURDIR)/scripts $(PYTHON) $$program || exit 1; done
+	@tools/bootstrap python go docker
+	@status=0; for program in tests/benchmarks/bench_*.py; do \
+	  PYTHONPATH=$(CURDIR)/scripts $(PYTHON) $$program || status=1; done; exit $$status
 
 clean: ## Remove what these targets made, the tools they installed too.
 	rm -rf .tools .venv build dist tools/node_modules .pytest_cache .mypy_cache .ruff_cache
