@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mlops_actions import project
+from mlops_actions import github, project
 from mlops_actions.config import Project
 from mlops_actions.errors import Failure
 
@@ -29,7 +29,12 @@ class Clock:
     """A model in a process that says how long it takes."""
 
     def __init__(
-        self, loaded: Project, environment: project.Environment, model: Path, files: list[str]
+        self,
+        loaded: Project,
+        python: Path,
+        variables: Mapping[str, str],
+        model: Path,
+        files: list[str],
     ) -> None:
         settings = loaded.config.gate.latency
         if settings is None:
@@ -39,9 +44,9 @@ class Clock:
         }  # fmt: skip
         self._model = model
         self._process = subprocess.Popen(
-            [str(environment.python), str(project.RUNNER), json.dumps(request)],
+            [str(python), str(project.RUNNER), json.dumps(request)],
             cwd=loaded.folder,
-            env=environment.variables(),
+            env=variables,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=sys.stderr,
@@ -103,9 +108,11 @@ def measure(
         raise AssertionError
     clocks: dict[str, Clock] = {}
     found: dict[str, dict[str, Any]] = {name: {"row": [], "batch": []} for name in models}
-    with contextlib.ExitStack() as stack:
+    # Masks secrets: a command, so before they are off.
+    given = {name: environment.variables() for name, (environment, _) in models.items()}
+    with github.untrusted_output(), contextlib.ExitStack() as stack:
         for name, (environment, model) in models.items():
-            clocks[name] = Clock(loaded, environment, model, files)
+            clocks[name] = Clock(loaded, environment.python, given[name], model, files)
             stack.callback(clocks[name].stop)
         for clock in clocks.values():
             for number in range(WARM_UP):

@@ -1,7 +1,7 @@
 """Everything that knows GitHub: messages, outputs, summary, the event, comments.
 
 Off GitHub the same calls print plain text, so every command works in a terminal. Messages go to
-standard error: standard output is for data.
+standard error: standard output is for data, and the runner reads the two without their order.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import datetime
 import functools
 import json
 import os
+import re
 import secrets
 import sys
 from collections.abc import Iterator, Mapping
@@ -23,6 +24,7 @@ from mlops_actions.errors import ConfigurationError, Failure
 
 COMMENT_LIMIT = 65_536  # Characters; GitHub refuses a longer comment.
 _TIMEOUT = 30  # Seconds for one call of the REST API.
+_COMMAND = re.compile(r"(^|[\r\n])(\s*)::")
 
 
 def on_github() -> bool:
@@ -54,12 +56,13 @@ def annotate(level: str, message: str, **where: object) -> None:
 
 
 def info(message: str) -> None:
-    """Print a line of progress. A line can never be read as a workflow command."""
+    """Print a line of progress. A line can never be read as a workflow command.
+
+    Source: ActionCommand.cs of actions/runner. ``::`` counts after any white space, and the older
+    ``##[`` wherever it stands in a line.
+    """
     if on_github():
-        message = "\n".join(
-            f" {line}" if line.lstrip().startswith(("::", "##[")) else line
-            for line in message.split("\n")
-        )
+        message = _COMMAND.sub(r"\1\2| ::", message).replace("##[", "## [")
     print(message, file=sys.stderr, flush=True)
 
 
@@ -93,16 +96,18 @@ def group(title: str) -> Iterator[None]:
 def untrusted_output() -> Iterator[None]:
     """Let a user's program print what it likes: the runner obeys no command in it.
 
+    It must print to standard error, as we do: else the runner could read the end before the rest.
     Source: "Stopping and starting workflow commands", GitHub Actions documentation.
     """
-    token = secrets.token_hex(16)
+    word = secrets.token_hex(16)
     if on_github():
-        print(f"::stop-commands::{token}", flush=True)
+        print(f"::stop-commands::{word}", file=sys.stderr, flush=True)
     try:
         yield
     finally:
         if on_github():
-            print(f"::{token}::", flush=True)
+            # On a line of its own: the program's last line need not have ended.
+            print(f"\n::{word}::", file=sys.stderr, flush=True)
 
 
 def mask(value: str) -> None:
@@ -110,7 +115,7 @@ def mask(value: str) -> None:
     if on_github():
         for line in value.splitlines():
             if line.strip():
-                print(f"::add-mask::{_escape(line)}", flush=True)
+                print(f"::add-mask::{_escape(line)}", file=sys.stderr, flush=True)
 
 
 def set_output(name: str, value: str) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from mlops_actions import evidence, github, project
+from mlops_actions import evidence, project
 from mlops_actions.config import Project, parse_duration
 from mlops_actions.errors import Failure
 
@@ -72,16 +72,15 @@ def run_tests(
         raise loaded.error(f"{behaviour.tests} does not exist.", "gate", "behaviour", "tests")
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        with github.untrusted_output():
-            project.ask_runner(
-                environment,
-                "behaviour-tests",
-                cwd=loaded.folder,
-                timeout=parse_duration(behaviour.timeout).total_seconds(),
-                tests=str(path.resolve()),
-                output=str((folder / TESTS).resolve()),
-                **project.model_request(loaded, model),
-            )
+        project.ask_runner(
+            environment,
+            "behaviour-tests",
+            cwd=loaded.folder,
+            timeout=parse_duration(behaviour.timeout).total_seconds(),
+            tests=str(path.resolve()),
+            output=str((folder / TESTS).resolve()),
+            **project.model_request(loaded, model),
+        )
     except Failure as problem:
         return evidence.check("score:behaviour-tests", "inconclusive", message=problem.message)
     return evidence.check("score:behaviour-tests", "pass")

@@ -274,13 +274,15 @@ def run_command(
     shown = shlex.join(words)
     started = time.monotonic()
     github.info(f"{label}: {shown}")
+    given = environment.variables(variables)  # Masks secrets: a command, so before they are off.
     with github.untrusted_output():
         try:
             process = subprocess.Popen(
                 words,
                 cwd=cwd,
-                env=environment.variables(variables),
+                env=given,
                 stdin=subprocess.DEVNULL,
+                stdout=sys.stderr,
                 start_new_session=True,
             )
         except FileNotFoundError:
@@ -347,23 +349,26 @@ def ask_runner(
     Raises :class:`Failure` with the runner's last line when something is wrong.
     """
     words = [str(environment.python), str(RUNNER), json.dumps({"command": command, **request})]
-    process = subprocess.Popen(
-        words,
-        cwd=cwd,
-        env=environment.variables(),
-        stdin=subprocess.DEVNULL,
-        stdout=sys.stderr,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    with _ended_with_us(process):
-        try:
-            _, errors = process.communicate(timeout=timeout)
-        except subprocess.TimeoutExpired:
-            raise Failure(
-                f"{command} was stopped after its time limit of {timeout:.0f} s."
-            ) from None
+    given = environment.variables()
+    with github.untrusted_output():
+        process = subprocess.Popen(
+            words,
+            cwd=cwd,
+            env=given,
+            stdin=subprocess.DEVNULL,
+            stdout=sys.stderr,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+        )
+        with _ended_with_us(process):
+            try:
+                _, errors = process.communicate(timeout=timeout)
+            except subprocess.TimeoutExpired:
+                raise Failure(
+                    f"{command} was stopped after its time limit of {timeout:.0f} s."
+                ) from None
     if process.returncode == 0:
         return
     lines = errors.strip().splitlines()

@@ -1,6 +1,8 @@
 import http.server
 import json
 import os
+import re
+import sys
 import threading
 from urllib.parse import urlparse
 
@@ -53,12 +55,34 @@ def test_properties_are_escaped(capsys):
     assert capsys.readouterr().err == "::error file=x%3A1%2Cy,col=2::a%0D%0Ab\n"
 
 
+def commands(text: str) -> list[str]:
+    """Give the commands that the runner finds, by the rules of its ActionCommand.cs."""
+    found = []
+    for line in re.split(r"\r\n|\r|\n", text):
+        current = re.match(r"\s*::(\S+?)( .*)?::", line)
+        older = re.search(r"##\[(\S+?)( [^\]]*)?\]", line)
+        found += [match[1] for match in (current, older) if match]
+    return found
+
+
 @pytest.mark.usefixtures("on_github")
-@pytest.mark.parametrize("line", ["::set-output name=a::b", "  ::error::x", "##[error]x"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "::set-output name=a::b", "  ::error::x", "\u00a0::error::x", "##[error]x",
+        "a value ##[add-matcher]y", "10 %\r::error::x", "\r\n::error::x",
+    ],
+)  # fmt: skip
 def test_progress_is_never_a_command(line, capsys):
+    assert commands(f"fine\n{line}")
     github.info(f"fine\n{line}")
-    shown = capsys.readouterr().err
-    assert shown == f"fine\n {line}\n"
+    assert commands(capsys.readouterr().err) == []
+
+
+@pytest.mark.usefixtures("on_github")
+def test_progress_without_commands_is_left_as_it_is(capsys):
+    github.info("mlflow.sklearn::a :: b # [c]\n  indented\n")
+    assert capsys.readouterr().err == "mlflow.sklearn::a :: b # [c]\n  indented\n\n"
 
 
 @pytest.mark.usefixtures("on_github")
@@ -72,10 +96,12 @@ def test_a_group_ends_also_after_an_error(capsys):
 def test_commands_are_stopped_by_a_word_nobody_can_guess(capsys):
     words = []
     for _ in range(2):
-        with pytest.raises(ZeroDivisionError), github.untrusted_output():
+        with pytest.raises(ZeroDivisionError), github.untrusted_output():  # noqa: PT012
+            sys.stderr.write("no end of line")
             raise ZeroDivisionError
-        start, end = capsys.readouterr().out.splitlines()
+        start, between, end = capsys.readouterr().err.splitlines()
         word = start.removeprefix("::stop-commands::")
+        assert between == "no end of line"
         assert end == f"::{word}::"
         assert len(word) >= 32
         words.append(word)
@@ -85,7 +111,7 @@ def test_commands_are_stopped_by_a_word_nobody_can_guess(capsys):
 @pytest.mark.usefixtures("on_github")
 def test_each_line_of_a_secret_is_masked(capsys):
     github.mask("one\n\n  \ntwo %")
-    assert capsys.readouterr().out == "::add-mask::one\n::add-mask::two %25\n"
+    assert capsys.readouterr().err == "::add-mask::one\n::add-mask::two %25\n"
 
 
 def test_off_github_nothing_is_a_command(capsys):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mlops_actions import project
+from mlops_actions import clock, project
 from mlops_actions.config import Project, parse
 from mlops_actions.errors import ConfigurationError, Failure
 from mlops_actions.project import CommandFailed, Environment
@@ -66,7 +66,7 @@ def test_the_secret_env_is_masked_before_anything_else(
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
     monkeypatch.setenv("MLOPS_ENV", "# a comment\nAWS_KEY=s3cr=t\n\nURL=http://x")
     assert environment.variables()["AWS_KEY"] == "s3cr=t"
-    assert "::add-mask::s3cr=t" in capsys.readouterr().out
+    assert "::add-mask::s3cr=t" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -142,19 +142,79 @@ def test_shell_characters_are_words(environment: Environment, tmp_path: Path) ->
     assert not (tmp_path / "pwned").exists()
 
 
-def test_user_output_is_no_workflow_command(
+def obeyed(shown: str) -> list[str]:
+    """Give the lines that the runner reads as commands, while they are not stopped."""
+    found, word = [], ""
+    for line in shown.splitlines():
+        if line == f"::{word}::":
+            word = ""
+        elif line.startswith("::stop-commands::"):
+            word = word or line.removeprefix("::stop-commands::")
+        elif line.startswith("::") and not word:
+            found.append(line)
+    assert not word, "commands stay off"
+    return found
+
+
+HOSTILE = """
+import sys
+for stream in (sys.stdout, sys.stderr):
+    print("::error::forged", file=stream)
+    print("::stop-commands::x", file=stream)
+    print("partial", end="", file=stream, flush=True)
+"""
+
+
+@pytest.fixture
+def on_github(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    monkeypatch.setenv("MLOPS_ENV", "KEY=s3cret")
+
+
+@pytest.mark.usefixtures("on_github")
+def test_what_a_command_prints_is_no_workflow_command(
+    environment: Environment, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run(environment, tmp_path, HOSTILE)
+    out, shown = capfd.readouterr()
+    assert out == ""  # One stream, or the runner may read the end of it before the rest.
+    assert "\n::error::forged\n" in shown
+    assert obeyed(shown) == ["::add-mask::s3cret"]
+
+
+@pytest.mark.usefixtures("on_github")
+def test_what_scoring_prints_is_no_workflow_command(
     environment: Environment,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setenv("GITHUB_ACTIONS", "true")
-    run(environment, tmp_path, "print('::set-output name=verdict::blessed')")
-    out = capfd.readouterr().out
-    first, last = out.splitlines()[0], out.splitlines()[-1]
-    token = first.removeprefix("::stop-commands::")
-    assert len(token) == 32
-    assert last == f"::{token}::"
+    monkeypatch.setattr(project, "RUNNER", tmp_path / "runner.py")
+    project.RUNNER.write_text(f"{HOSTILE}print(file=sys.stderr)\nraise SystemExit(3)\n")
+    with pytest.raises(Failure, match="partial"):
+        project.ask_runner(environment, "score", cwd=tmp_path)
+    out, shown = capfd.readouterr()
+    assert out == ""
+    assert "forged" in shown
+    assert obeyed(shown) == ["::add-mask::s3cret"]
+
+
+@pytest.mark.usefixtures("on_github")
+def test_what_a_timed_model_prints_is_no_workflow_command(
+    environment: Environment,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(project, "RUNNER", tmp_path / "runner.py")
+    project.RUNNER.write_text(HOSTILE.replace("(sys.stdout, sys.stderr)", "(sys.stderr,)"))
+    text = MINIMAL.replace("gate: {", "gate: {latency: {max_row: 10}, ")
+    timed = parse(text, tmp_path / "mlops.yaml")
+    with pytest.raises(Failure, match="its process ended"):
+        clock.measure(timed, {"candidate": (environment, tmp_path)}, ["a.csv"])
+    shown = capfd.readouterr().err
+    assert "forged" in shown
+    assert obeyed(shown) == ["::add-mask::s3cret"]
 
 
 def test_no_lock_and_no_requirements_is_an_error(tmp_path: Path) -> None:
