@@ -3,7 +3,11 @@
 The engine gets a socket, a data folder and no bridge of its own: nothing else on the machine sees
 it, and no rule of its firewall changes. Each is ended by its process id.
 
-    python tests/end_to_end/engine.py        prints the variables of an engine, and keeps it running
+    python tests/end_to_end/engine.py             prints an engine's variables; keeps it running
+    python tests/end_to_end/engine.py COMMAND...  runs a command with an engine and a registry
+
+The command finds the registry's host in DEMO_REGISTRY and, where the engine is ours, the name of
+the base image in DEMO_BASE. An engine that already answers is used as it is.
 """
 
 from __future__ import annotations
@@ -242,7 +246,21 @@ def engine() -> Iterator[Engine]:
             yield made
 
 
-if __name__ == "__main__":
+def _run(words: list[str]) -> int:
+    """Run a command with an engine; give its exit code, or 3 where there is no engine."""
+    with contextlib.ExitStack() as stack:
+        variables: dict[str, str] = {}
+        asked = [_program("docker"), "info"]
+        if subprocess.run(asked, capture_output=True, check=False).returncode:
+            started = stack.enter_context(engine())
+            variables = {**started.variables, "DEMO_BASE": started.base}
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="registry-"))
+        host = stack.enter_context(registry(Path(folder) / "images"))
+        environment = {**os.environ, **variables, "DEMO_REGISTRY": host}
+        return subprocess.run(words, env=environment, check=False).returncode
+
+
+def _keep_running() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with engine() as started:
         for key, value in started.variables.items():
@@ -251,3 +269,11 @@ if __name__ == "__main__":
         sys.stdout.flush()
         with contextlib.suppress(KeyboardInterrupt):
             signal.pause()
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(_run(sys.argv[1:]) if sys.argv[1:] else _keep_running())
+    except (Missing, RuntimeError) as problem:
+        sys.stderr.write(f"{problem}\n")
+        sys.exit(3)

@@ -35,12 +35,12 @@ def make(loaded: config.Project, blessed: Blessed, work: Path, index: Index) -> 
     checks = [_model_files(loaded, described, work / "model")]
     if checks[0]["status"] != "pass":
         return _document(loaded, blessed, work, checks, None, {})
+    rows = golden.find(work / "evidence")
     base = _base(loaded, described)
     made = context.write(loaded, blessed, work, base=base, index=index)
     tag = local_name(blessed)
     engine.build(made, tag, index)
     with github.group("Proving the image"):
-        rows = golden.find(work / "evidence")
         checks += _prove(loaded, blessed, tag, rows)
     layout.write(tag, work / "layout")
     found = layout.read(work / "layout")
