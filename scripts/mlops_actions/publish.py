@@ -163,23 +163,36 @@ def _register(
     name = loaded.config.name
 
     def into(registry: Registry) -> tuple[Version, dict[str, Any]]:
+        document: dict[str, Any] = {}
+
+        def record(version: Version) -> Path:
+            document.update(
+                evidence.statement(
+                    "publish",
+                    "passed",
+                    [evidence.check("registered", "pass", version.version)],
+                    subjects=[evidence.subject("model", tags["mlops.model_digest"])],
+                    previous=[kept / "gate.json"],
+                    model=name,
+                    version=version.version,
+                    run_id=version.run_id,
+                    registry=registry.kind,
+                    aliases={CHALLENGER: version.version},
+                )
+            )
+            folder = kept.with_name("record")
+            evidence.write_json(folder / "publish.json", document)
+            return folder
+
         version = registry.publish(
-            name=name, run=exported, folder=run_folder, tags=tags, alias=CHALLENGER
+            name=name,
+            run=exported,
+            folder=run_folder,
+            kept=kept,
+            tags=tags,
+            alias=CHALLENGER,
+            record=record,
         )
-        document = evidence.statement(
-            "publish",
-            "passed",
-            [evidence.check("registered", "pass", version.version)],
-            subjects=[evidence.subject("model", tags["mlops.model_digest"])],
-            previous=[kept / "gate.json"],
-            model=name,
-            version=version.version,
-            run_id=version.run_id,
-            registry=registry.kind,
-            aliases={CHALLENGER: version.version},
-        )
-        evidence.write_json(kept / "publish.json", document)
-        registry.store_evidence(version.run_id, kept)
         return version, document
 
     uri = tracking_uri(loaded.config.registry)

@@ -6,6 +6,8 @@ import contextlib
 import http.server
 import threading
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,8 +16,9 @@ from conftest import Consumer
 from tracking_server import free_port, mlflow_server, postgresql
 
 from mlops_actions.errors import ConfigurationError, Failure
+from mlops_actions.exported_run import ExportedRun
 from mlops_actions.registry import baseline
-from mlops_actions.registry.store import ServerRegistry, quiet
+from mlops_actions.registry.store import ServerRegistry, Version, quiet
 from mlops_actions.state import Branch
 
 pytestmark = pytest.mark.slow
@@ -78,7 +81,12 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
 @contextlib.contextmanager
 def misbehaving(status: int = 401, delay: float = 0.0) -> Iterator[str]:
-    handler = type("Handler", (_Handler,), {"status": status, "delay": delay})
+    with serving(type("Handler", (_Handler,), {"status": status, "delay": delay})) as address:
+        yield address
+
+
+@contextlib.contextmanager
+def serving(handler: type[_Handler]) -> Iterator[str]:
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, daemon=True)
@@ -115,6 +123,92 @@ def test_a_server_that_is_down_is_named() -> None:
     quiet()
     with pytest.raises(Failure, match="cannot be reached"):
         ServerRegistry(f"http://127.0.0.1:{free_port()}").aliases("m")
+
+
+class _Proxy(_Handler):
+    """Pass requests on to a server, until one asks for ``ends``: from then on, misbehave."""
+
+    server_address: str
+    ends: str
+    broken = False
+
+    def _pass_on(self) -> None:
+        kind = type(self)
+        kind.broken = kind.broken or f"{self.command} {self.path}".startswith(self.ends)
+        length = int(self.headers.get("Content-Length") or 0)
+        body = self.rfile.read(length) if length else None
+        if kind.broken and self.status:
+            self._answer()
+            return
+        if kind.broken:  # Down: hang up.
+            self.close_connection = True
+            return
+        headers = {k: v for k, v in self.headers.items() if k.lower() != "host"}
+        request = urllib.request.Request(  # noqa: S310 - loopback.
+            self.server_address + self.path, body, headers, method=self.command
+        )
+        try:
+            answer = urllib.request.urlopen(request)  # noqa: S310
+        except urllib.error.HTTPError as problem:
+            answer = problem
+        with answer:
+            content = answer.read()
+            self.send_response(answer.status)
+            self.send_header("Content-Type", answer.headers.get("Content-Type", "text/plain"))
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _pass_on  # noqa: N815
+
+
+def _publish(registry: ServerRegistry, folder: Path) -> Version:
+    for name in ("run/model", "kept", "record"):
+        (folder / name).mkdir(parents=True)
+    (folder / "run/model/MLmodel").write_text("flavors: {}\n")
+    (folder / "kept/gate.json").write_text("{}")
+    (folder / "record/publish.json").write_text("{}")
+    return registry.publish(
+        name="interrupted",
+        run=ExportedRun.model_validate(
+            {
+                "schema": 1, "run_id": "a" * 32, "name": "fox", "status": "FINISHED", "start": 1,
+                "end": 2, "params": {}, "metrics": {}, "tags": {}, "datasets": [],
+                "model": {"name": "model"},
+            }
+        ),
+        folder=folder / "run",
+        kept=folder / "kept",
+        tags={},
+        alias="challenger",
+        record=lambda _: folder / "record",
+    )  # fmt: skip
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize(
+    ("status", "delay", "message"),
+    [(401, 0, "it answered 401"), (200, 10, "in time"), (0, 0, "cannot be reached")],
+)
+@pytest.mark.parametrize(
+    "ends",
+    [
+        "PUT /api/2.0/mlflow-artifacts/",
+        "POST /api/2.0/mlflow/model-versions/create",
+        "POST /api/2.0/mlflow/registered-models/alias",
+    ],
+)
+def test_a_server_that_fails_in_mid_publish_moves_no_alias(
+    server: str, tmp_path: Path, ends: str, status: int, delay: float, message: str
+) -> None:
+    quiet()
+    direct = ServerRegistry(server)
+    before = _publish(direct, tmp_path / "first").version
+    options = {"server_address": server, "ends": ends, "status": status, "delay": delay}
+    with serving(type("Proxy", (_Proxy,), options)) as address:
+        with pytest.raises(Failure, match=message):
+            _publish(ServerRegistry(address), tmp_path / "second")
+    assert direct.aliases("interrupted") == {"challenger": before}
 
 
 @pytest.mark.usefixtures("impatient")

@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 
 from mlops_actions import evidence, github, publish
 from mlops_actions.errors import ConfigurationError, Failure
-from mlops_actions.registry.store import EmbeddedRegistry, quiet
+from mlops_actions.registry.store import EVIDENCE, EmbeddedRegistry, ServerRegistry, quiet
 from mlops_actions.state import BRANCH, Branch
 
 CONFIG = """\
@@ -273,3 +275,99 @@ def test_a_damaged_registry_is_left_alone(repository: Path, tmp_path: Path) -> N
     with pytest.raises(Failure, match="The embedded registry"):
         run(repository, make_handover(tmp_path / "two"))
     assert branch.checkout(tmp_path / "after").git("rev-parse", "HEAD").stdout == before
+
+
+# --- A server that fails in mid-publish ----------------------------------------------------------
+
+
+class Failing:
+    """A client of MLflow's that fails from its ``turn``-th change on, as a server does."""
+
+    def __init__(self, client: Any, turn: int) -> None:
+        self._client = client
+        self._left = turn
+        self.last = ""
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._client, name)
+        if not name.startswith(("create_", "log_", "finalize_", "set_")):
+            return method
+
+        def change(*arguments: Any, **options: Any) -> Any:
+            self._left -= 1
+            # What comes after the failure are its consequences: the run must still be ended.
+            if self._left == 0:
+                self.last = name
+                raise MlflowException("Request failed with error code 401")
+            return method(*arguments, **options)
+
+        return change
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ServerRegistry:
+    """A server's registry whose calls reach MLflow's own store without a network."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("URI", "TOKEN", "USERNAME", "PASSWORD"):
+        monkeypatch.setenv(f"MLFLOW_TRACKING_{name}", "")
+    for name in ("MAX_RETRIES", "TIMEOUT"):
+        monkeypatch.setenv(f"MLFLOW_HTTP_REQUEST_{name}", "1")
+    quiet()
+    registry = ServerRegistry("http://127.0.0.1:9")
+    uri = f"sqlite:///{tmp_path}/server.db"
+    registry._client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+    monkeypatch.setattr(publish, "ServerRegistry", lambda _: registry)
+    monkeypatch.setattr(publish, "tracking_uri", lambda _: "http://127.0.0.1:9")
+    return registry
+
+
+def runs(registry: ServerRegistry) -> list[Any]:
+    """Every run of the model's experiment."""
+    found = registry._client.get_experiment_by_name("tiny")
+    return list(registry._client.search_runs([found.experiment_id])) if found else []
+
+
+def test_a_server_gets_the_evidence_before_the_alias(
+    repository: Path, tmp_path: Path, server: ServerRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    complete = []
+
+    def moved(name: str, alias: str, number: str) -> None:
+        found = server.version(name, number)
+        listed = server._client.list_artifacts(found.run_id, EVIDENCE)
+        complete.append((alias, {Path(item.path).name for item in listed}))
+
+    monkeypatch.setattr(server._client, "set_registered_model_alias", moved)
+    assert run(repository, make_handover(tmp_path / "job")) == 0
+    [(alias, names)] = complete
+    assert alias == "challenger"
+    assert {"gate.json", "publish.json", "data.json", "predictions"} <= names
+    assert [item.info.status for item in runs(server)] == ["FINISHED"]
+
+
+def test_wherever_a_server_fails_no_alias_moves_and_no_run_stays_open(
+    repository: Path, tmp_path: Path, server: ServerRegistry
+) -> None:
+    run(repository, make_handover(tmp_path / "first"))
+    [first] = runs(server)
+    client, reached = server._client, []
+    for turn in range(1, 50):
+        server._client = failing = Failing(client, turn)  # type: ignore[assignment]
+        gate = make_handover(tmp_path / str(turn))
+        try:
+            run(repository, gate)
+        except Failure as problem:
+            assert "it answered 401" in problem.message
+        else:
+            break
+        reached.append(failing.last)
+        assert server.aliases("tiny") == {"challenger": "1"}
+        assert not gate.with_name("publish.json").exists()
+        others = {
+            item.info.status for item in runs(server) if item.info.run_id != first.info.run_id
+        }
+        assert others <= {"FAILED"}
+    assert reached[0] == "create_run"
+    assert reached[-1] == "set_registered_model_alias"
+    assert {"log_artifacts", "log_model_artifacts", "create_model_version"} <= set(reached)
+    assert server.aliases("tiny")["challenger"] != "1"  # In the end nothing failed.

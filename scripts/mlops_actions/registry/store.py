@@ -11,7 +11,7 @@ import contextlib
 import dataclasses
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -126,39 +126,64 @@ class Registry(abc.ABC):
     def _store_model(self, model_id: str, location: str, folder: Path) -> None: ...
 
     @abc.abstractmethod
-    def store_evidence(self, run_id: str, folder: Path) -> None:
-        """Keep the files of ``folder`` with a run."""
+    def _store_artifacts(self, run_id: str, folder: Path, path: str = "") -> None: ...
 
     def publish(
-        self, *, name: str, run: ExportedRun, folder: Path, tags: Mapping[str, str], alias: str
+        self,
+        *,
+        name: str,
+        run: ExportedRun,
+        folder: Path,
+        kept: Path,
+        tags: Mapping[str, str],
+        alias: str,
+        record: Callable[[Version], Path],
     ) -> Version:
-        """Import a finished run, register its model and move ``alias`` to the new version.
+        """Import a finished run, register its model and move ``alias`` to the new version, last.
 
-        ``folder`` holds ``model/`` and, optionally, ``artifacts/``; both were checked before.
+        ``folder`` holds ``model/`` and, optionally, ``artifacts/``; ``kept`` is its evidence; all
+        were checked before. ``record`` gives a folder with the evidence of the new version itself.
+        What fails on the way leaves every alias where it was, and the run ``FAILED``.
         """
         if run.model is None:
             raise Failure("The exported run has no model to register.")
         with _explained(self.place):
             experiment_id = self._experiment(name)
-            run_id, model_id, location = self._import_run(experiment_id, run, tags)
-            self._store_model(model_id, location, folder / "model")
-            if (folder / "artifacts").is_dir():
-                self._store_artifacts(run_id, folder / "artifacts")
-            self._client.finalize_logged_model(model_id, "READY")
-            self._client.set_terminated(run_id, status="FINISHED", end_time=run.end)
-            self._ensure_model(name)
-            version = self._client.create_model_version(
-                name,
-                source=location,
-                run_id=run_id,
-                model_id=model_id,  # A server takes the address of a model only with it.
-                tags={**tags, "mlops.model_id": model_id},
+            made = self._client.create_run(
+                experiment_id, start_time=run.start, run_name=run.name or None
             )
-            self._client.set_registered_model_alias(name, alias, version.version)
-        return self.version(name, str(version.version))
+            run_id: str = made.info.run_id
+            with self._ended(run_id):
+                model_id, location = self._import_run(experiment_id, run_id, run, tags)
+                self._store_model(model_id, location, folder / "model")
+                if (folder / "artifacts").is_dir():
+                    self._store_artifacts(run_id, folder / "artifacts")
+                self._store_artifacts(run_id, kept, EVIDENCE)
+                self._client.finalize_logged_model(model_id, "READY")
+                self._ensure_model(name)
+                numbered = self._client.create_model_version(
+                    name,
+                    source=location,
+                    run_id=run_id,
+                    model_id=model_id,  # A server takes the address of a model only with it.
+                    tags={**tags, "mlops.model_id": model_id},
+                )
+                version = self.version(name, str(numbered.version))
+                self._store_artifacts(run_id, record(version), EVIDENCE)
+                self._client.set_terminated(run_id, status="FINISHED", end_time=run.end)
+                # Whoever follows the alias finds the whole chain: nothing may come after this.
+                self._client.set_registered_model_alias(name, alias, version.version)
+        return version
 
-    @abc.abstractmethod
-    def _store_artifacts(self, run_id: str, folder: Path) -> None: ...
+    @contextlib.contextmanager
+    def _ended(self, run_id: str) -> Iterator[None]:
+        """Leave no run behind that seems to go on, or to have gone well."""
+        try:
+            yield
+        except BaseException:
+            with contextlib.suppress(Exception):  # The first error is the one to tell.
+                self._client.set_terminated(run_id, status="FAILED")
+            raise
 
     def _experiment(self, name: str) -> str:
         found = self._client.get_experiment_by_name(name)
@@ -178,8 +203,8 @@ class Registry(abc.ABC):
                 raise
 
     def _import_run(
-        self, experiment_id: str, run: ExportedRun, tags: Mapping[str, str]
-    ) -> tuple[str, str, str]:
+        self, experiment_id: str, run_id: str, run: ExportedRun, tags: Mapping[str, str]
+    ) -> tuple[str, str]:
         from mlflow.entities import (
             Dataset,
             DatasetInput,
@@ -190,10 +215,6 @@ class Registry(abc.ABC):
         )
 
         assert run.model is not None  # noqa: S101 - publish asked.
-        made = self._client.create_run(
-            experiment_id, start_time=run.start, run_name=run.name or None
-        )
-        run_id: str = made.info.run_id
         metrics = [
             Metric(key, item.value, item.timestamp, item.step)
             for key, history in run.metrics.items()
@@ -216,7 +237,7 @@ class Registry(abc.ABC):
             experiment_id, name=run.model.name, source_run_id=run_id, params=run.model.params
         )
         self._client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
-        return run_id, model.model_id, model.artifact_location
+        return model.model_id, model.artifact_location
 
 
 class EmbeddedRegistry(Registry):
@@ -288,14 +309,9 @@ class EmbeddedRegistry(Registry):
         del model_id
         self._copy(folder, self._local(location))
 
-    def _store_artifacts(self, run_id: str, folder: Path) -> None:
-        self._copy(folder, self._local(self._client.get_run(run_id).info.artifact_uri))
-
-    def store_evidence(self, run_id: str, folder: Path) -> None:
-        """Copy the files of ``folder`` beside the run."""
-        with _explained(self.place):
-            uri = self._client.get_run(run_id).info.artifact_uri
-        self._copy(folder, self._local(f"{uri}/{EVIDENCE}"))
+    def _store_artifacts(self, run_id: str, folder: Path, path: str = "") -> None:
+        uri = self._client.get_run(run_id).info.artifact_uri
+        self._copy(folder, self._local(f"{uri}/{path}"))
 
 
 class ServerRegistry(Registry):
@@ -356,13 +372,8 @@ class ServerRegistry(Registry):
         del location
         self._client.log_model_artifacts(model_id, str(folder))
 
-    def _store_artifacts(self, run_id: str, folder: Path) -> None:
-        self._client.log_artifacts(run_id, str(folder))
-
-    def store_evidence(self, run_id: str, folder: Path) -> None:
-        """Upload the files of ``folder`` beside the run."""
-        with _explained(self.place):
-            self._client.log_artifacts(run_id, str(folder), EVIDENCE)
+    def _store_artifacts(self, run_id: str, folder: Path, path: str = "") -> None:
+        self._client.log_artifacts(run_id, str(folder), path or None)
 
 
 def tracking_uri(setting: str) -> str | None:
