@@ -205,9 +205,9 @@ def test_a_server_that_fails_in_mid_publish_moves_no_alias(
     direct = ServerRegistry(server)
     before = _publish(direct, tmp_path / "first").version
     options = {"server_address": server, "ends": ends, "status": status, "delay": delay}
-    with serving(type("Proxy", (_Proxy,), options)) as address:
-        with pytest.raises(Failure, match=message):
-            _publish(ServerRegistry(address), tmp_path / "second")
+    proxy = type("Proxy", (_Proxy,), options)
+    with serving(proxy) as address, pytest.raises(Failure, match=message):
+        _publish(ServerRegistry(address), tmp_path / "second")
     assert direct.aliases("interrupted") == {"challenger": before}
 
 
