@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from mlops_actions import config, evidence, github
+from mlops_actions.build import attested, layout
 from mlops_actions.build import blessed as versions
-from mlops_actions.build import layout
 from mlops_actions.build.blessed import Blessed
 from mlops_actions.build.context import LABELS
 from mlops_actions.build.engine import crane
@@ -123,6 +123,12 @@ def push(loaded: config.Project, handover: Path, place: str) -> dict[str, Any]:
             return versions.fetch(registry, version, Path(folder))
 
         blessed = versions.with_registry(loaded, fetch)
+        kept = Path(folder) / "evidence"
+        signed = (
+            evidence.check("attestation", "skipped", message="unattested is allow")
+            if loaded.config.unattested == "allow"
+            else attested.verify(kept / "gate.json")
+        )
         found = layout.read(handover / "layout")
         agree(blessed, built, scanned, found)
         tags = [f"v{blessed.version}", *([blessed.commit] if blessed.commit else [])]
@@ -132,6 +138,7 @@ def push(loaded: config.Project, handover: Path, place: str) -> dict[str, Any]:
             "passed",
             [
                 evidence.check("evidence", "pass", "blessed", "blessed"),
+                signed,
                 evidence.check("build", "pass", built["verdict"], "passed"),
                 evidence.check("scan", "pass", scanned["verdict"], "passed"),
                 evidence.check("manifest", "pass", found.manifest, found.manifest),
@@ -144,7 +151,7 @@ def push(loaded: config.Project, handover: Path, place: str) -> dict[str, Any]:
             ],
             previous=[
                 *(handover / name for name in ("build.json", "scan.json")),
-                *(Path(folder) / "evidence" / name for name in ("gate.json", "publish.json")),
+                *(kept / name for name in ("gate.json", "publish.json")),
             ],
             model=blessed.name,
             version=blessed.version,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import os
 import stat
 import textwrap
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from mlops_actions import github, push
+from mlops_actions.build import attested
 from mlops_actions.build.blessed import Blessed
 from mlops_actions.build.context import LABELS
 from mlops_actions.build.layout import Layout
@@ -185,3 +187,51 @@ def test_auto_is_what_every_public_repository_has(event):
     assert not github.plan_has("attest", "auto")
     with pytest.raises(ConfigurationError):
         github.plan_has("attest", "yes")
+
+
+# Who signed the verdict.
+
+
+@pytest.fixture
+def gh(tmp_path, monkeypatch, event):
+    """A gh that answers with a code, and keeps what it was asked."""
+    event({}, GITHUB_REPOSITORY="acme/x", GITHUB_REF="refs/heads/main")
+
+    def answers(code: int) -> None:
+        program = tmp_path / "gh"
+        program.write_text(
+            f'#!/bin/sh\necho "$*" > {tmp_path}/asked\necho no signature >&2\nexit {code}\n'
+        )
+        program.chmod(0o755)
+        monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+
+    return answers
+
+
+def test_a_verdict_must_be_signed_by_our_workflow_on_this_branch(gh, tmp_path):
+    gh(0)
+    assert attested.verify(Path("gate.json"))["status"] == "pass"
+    assert (tmp_path / "asked").read_text().split() == [
+        *("attestation", "verify", "gate.json", "--repo", "acme/x", "--signer-workflow"),
+        "mlops-actions/mlops-actions/.github/workflows/train.yml",
+        *("--source-ref", "refs/heads/main"),
+    ]
+
+
+def test_a_verdict_without_a_signature_is_refused(gh):
+    gh(1)
+    with pytest.raises(Failure, match=r"not signed by .*: no signature Nothing is pushed"):
+        attested.verify(Path("gate.json"))
+
+
+@pytest.mark.usefixtures("gh")
+def test_without_gh_nothing_can_be_verified(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ConfigurationError, match="gh is not installed"):
+        attested.verify(Path("gate.json"))
+
+
+def test_a_fork_of_ours_signs_for_itself(monkeypatch, tmp_path):
+    unpacked = tmp_path / "acme" / "actions" / ("a" * 40) / "scripts" / "mlops_actions" / "build"
+    monkeypatch.setattr(attested, "__file__", str(unpacked / "attested.py"))
+    assert attested.signer() == "acme/actions/.github/workflows/train.yml"
