@@ -287,17 +287,24 @@ def _read(library: Any, files: list[str]) -> Any:
 
 
 def score(request: dict[str, Any]) -> None:
-    """Predict one evaluation set with one model and write the predictions as Parquet."""
-    library, is_pandas = _frames()
-    frame = _read(library, request["files"])
+    """Predict each evaluation set with one model and write the predictions as Parquet."""
     predict = _predictor(request)
+    for part in request["sets"]:
+        _score_set(predict, part["files"], request["id"], Path(part["output"]))
+    if request.get("golden"):
+        _keep_golden(request["model"], predict, Path(request["golden"]))
+
+
+def _score_set(
+    predict: Callable[[Any], dict[str, Any]], files: list[str], identifier: str, target: Path
+) -> None:
+    library, is_pandas = _frames()
+    frame = _read(library, files)
     columns = _arrays(predict(frame))
     lengths = {name: len(values) for name, values in columns.items()}
     if any(length != len(frame) for length in lengths.values()):
         raise Wrong(f"{len(frame)} rows went in; the model answered with {lengths}.")
-    identifier = frame[request["id"]].to_numpy()
-    table = library.DataFrame({"id": identifier, **columns})
-    target = Path(request["output"])
+    table = library.DataFrame({"id": frame[identifier].to_numpy(), **columns})
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f".{target.name}.partial")
     if is_pandas:
@@ -305,8 +312,6 @@ def score(request: dict[str, Any]) -> None:
     else:
         table.write_parquet(partial)
     partial.replace(target)
-    if request.get("golden"):
-        _keep_golden(request["model"], predict, Path(request["golden"]))
 
 
 def _keep_golden(folder: str, predict: Callable[[Any], dict[str, Any]], target: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from mlops_actions.errors import Failure
 from mlops_actions.registry.baseline import DOCUMENT as BASELINE
 
 GOLDEN = "golden.json"
-_TIMEOUT = 3600  # Seconds for one model on one evaluation set.
+_TIMEOUT = 3600  # Seconds for one model on its evaluation sets.
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,17 +47,19 @@ def run(arguments: argparse.Namespace) -> int:
         earlier.unlink()  # Ours; the base branch's, of a smoke run, stay.
     model, golden = handover / "run" / "model", handover / GOLDEN
     golden.unlink(missing_ok=True)
-    checks = []
-    for name, part in data["evaluation"].items():
-        with github.group(f"Scoring the {name} set: {part['rows']} rows"):
-            candidate = folder / name / "candidate.parquet"
-            predict(loaded, environment, model, part, candidate, golden=golden)
-            checks.append(evidence.check(f"score:{name}:candidate", "pass", part["rows"]))
-            found = _champion(loaded, environment, arguments.baseline, name, part, folder)
-            checks.append(found)
+    evaluation = data["evaluation"]
+    with github.group(f"Scoring the candidate: {_rows(evaluation)}"):
+        outputs = {folder / name / "candidate.parquet": part for name, part in evaluation.items()}
+        predict(loaded, environment, model, outputs, golden=golden)
+    checks = [
+        evidence.check(f"score:{name}:candidate", "pass", part["rows"])
+        for name, part in evaluation.items()
+    ]
+    with github.group(f"Scoring the champion: {_rows(evaluation)}"):
+        checks += _champion(loaded, environment, arguments.baseline, evaluation, folder)
     if not golden.is_file():
         github.info("No golden rows: the model has no input example that it predicts.")
-    part = next(iter(data["evaluation"].values()))  # The one that decides here.
+    part = next(iter(evaluation.values()))  # The one that decides here.
     champion = _champions_model(loaded, environment, arguments.baseline)
     checks += _probe(loaded, environment, handover, part, champion)
     checks += _clock(loaded, {"candidate": (environment, model)}, champion, part, handover)
@@ -75,6 +78,10 @@ def run(arguments: argparse.Namespace) -> int:
         ),
     )
     return 0
+
+
+def _rows(evaluation: dict[str, Any]) -> str:
+    return ", ".join(f"{part['rows']} rows of {name}" for name, part in evaluation.items())
 
 
 def _made(handover: Path) -> list[Path]:
@@ -119,7 +126,7 @@ def _probe(
                 asked["champion"] = champion
             for side, (own, model) in asked.items():
                 try:
-                    predict(loaded, own, model, rows, folder / f"{side}.parquet")
+                    predict(loaded, own, model, {folder / f"{side}.parquet": rows})
                 except Failure as problem:
                     message = f"The {side} does not answer changed rows: {problem.message}"
                     github.warning(message)
@@ -160,25 +167,27 @@ def predict(
     loaded: Project,
     environment: project.Environment,
     model: Path,
-    part: dict[str, Any],
-    output: Path,
+    outputs: Mapping[Path, dict[str, Any]],
     *,
-    folder: Path | None = None,
     golden: Path | None = None,
 ) -> None:
-    """Write the predictions of ``model`` on an evaluation set of ``data.json``.
+    """Load ``model`` once and write its predictions: each output, of a set of ``data.json``.
 
-    ``folder`` is where the files of the set lie; by default the project's. ``golden`` gets the
-    model's input example with its predictions, where there is one: the image must repeat them.
+    ``golden`` gets the model's input example with its predictions, where there is one: the image
+    must repeat them.
     """
-    base = folder or loaded.folder
     project.ask_runner(
         environment,
         "score",
-        cwd=base,
+        cwd=loaded.folder,
         timeout=_TIMEOUT,
-        files=[str((base / file["path"]).resolve()) for file in part["files"]],
-        output=str(output.resolve()),
+        sets=[
+            {
+                "files": [str((loaded.folder / file["path"]).resolve()) for file in part["files"]],
+                "output": str(output.resolve()),
+            }
+            for output, part in outputs.items()
+        ],
         golden=str(golden.resolve()) if golden else None,
         **project.model_request(loaded, model),
     )
@@ -206,33 +215,43 @@ def _champion(
     loaded: Project,
     environment: project.Environment,
     baseline: Path | None,
-    name: str,
-    part: dict[str, Any],
+    evaluation: dict[str, Any],
     folder: Path,
-) -> evidence.Check:
-    title = f"score:{name}:champion"
+) -> list[evidence.Check]:
+    """Give the champion's predictions: those kept with it where they serve, else made now."""
     if baseline is None or not (baseline / BASELINE).is_file():
-        return evidence.check(title, "skipped", message="no baseline was fetched")
+        return _skipped(evaluation, "no baseline was fetched")
     found = evidence.read_json(baseline / BASELINE).get("baseline")
     if found is None:
-        return evidence.check(title, "skipped", message="there is no champion yet")
-    output = folder / name / "champion.parquet"
-    kept = stored_predictions(baseline, name, part["digest"])
+        return _skipped(evaluation, "there is no champion yet")
     version = found["version"]
+    outputs, wrong = {}, None
+    for name, part in evaluation.items():
+        output = folder / name / "champion.parquet"
+        kept = stored_predictions(baseline, name, part["digest"])
+        if kept:
+            shutil.copyfile(kept, output)
+            github.info(f"Version {version} was scored on this {name} set before: used again.")
+        else:
+            outputs[output] = part
+    if outputs:
+        model = baseline / "model"
+        try:
+            own = project.prepare_for_model(model, loaded, environment)
+            predict(loaded, own, model, outputs)
+        except Failure as problem:
+            github.warning(f"The {found['alias']}, version {version}, cannot be scored: {problem}")
+            wrong = problem.message
+    checks = []
+    for name, part in evaluation.items():
+        title, made = f"score:{name}:champion", folder / name / "champion.parquet" in outputs
+        if wrong and made:
+            checks.append(evidence.check(title, "inconclusive", message=wrong, version=version))
+        else:
+            more = {"reused": not made, "version": version, "digest": part["digest"]}
+            checks.append(evidence.check(title, "pass", part["rows"], **more))
+    return checks
 
-    def scored(*, reused: bool) -> evidence.Check:
-        more = {"reused": reused, "version": version, "digest": part["digest"]}
-        return evidence.check(title, "pass", part["rows"], **more)
 
-    if kept:
-        shutil.copyfile(kept, output)
-        github.info(f"Version {version} was scored on this very set before: used again.")
-        return scored(reused=True)
-    model = baseline / "model"
-    try:
-        own = project.prepare_for_model(model, loaded, environment)
-        predict(loaded, own, model, part, output)
-    except Failure as problem:
-        github.warning(f"The {found['alias']}, version {version}, cannot be scored: {problem}")
-        return evidence.check(title, "inconclusive", message=problem.message, version=version)
-    return scored(reused=False)
+def _skipped(evaluation: dict[str, Any], why: str) -> list[evidence.Check]:
+    return [evidence.check(f"score:{name}:champion", "skipped", message=why) for name in evaluation]

@@ -106,18 +106,17 @@ def _train_base(
     )
     if not store.export(scratch / "run"):
         raise Failure("its smoke command logged no MLflow run.")
+    outputs = {}
     for evaluation in evidence.read_json(handover / "data.json")["evaluation"]:
         path = base.config.data.evaluation_path(evaluation)
         if path is None:
             continue
-        part = {
-            "files": [
-                {"path": str(found.resolve().relative_to(base.folder.resolve()))}
-                for found in source.find(base, path, "data", "evaluation")
-            ]
-        }
-        output = handover / "predictions" / evaluation / f"{BASE}.parquet"
-        predict(base, environment, scratch / "run" / "model", part, output)
+        files = [
+            {"path": str(found.resolve().relative_to(base.folder.resolve()))}
+            for found in source.find(base, path, "data", "evaluation")
+        ]
+        outputs[handover / "predictions" / evaluation / f"{BASE}.parquet"] = {"files": files}
+    predict(base, environment, scratch / "run" / "model", outputs)
     return evidence.check(name, "pass")
 
 
