@@ -448,11 +448,14 @@ def curves() -> Documents:
                  "high": min(1, x ** power + 0.04)} for x in shares]}
             for model, power in (("champion", 1.3), ("candidate", 1.1))
         ],
-        "curves": [
-            {"set": "development", "model": model, "name": "ROC", "x": shares,
-             "y": [x ** power for x in shares], "x_label": "False positives",
-             "y_label": "True positives"}
-            for model, power in (("champion", 0.5), ("candidate", 0.45))
+        "residuals": [
+            {"set": "development", "model": model,
+             "bins": [{"rows": 1442, "predicted": 10 * x, "median": bias * x,
+                       "low": bias * x - 8 - x, "high": bias * x + 9 + 3 * x} for x in shares],
+             "histogram": {"edges": [place - 10 for place in range(21)],
+                           "shares": [math.exp(-(((place - 10 - bias) / 4) ** 2)) / 7
+                                      for place in range(20)]}}
+            for model, bias in (("champion", 2.5), ("candidate", 1.0))
         ],
     }  # fmt: skip
     return documents

@@ -398,3 +398,25 @@ def test_calibration_is_reported(tmp_path, frames):
     assert champion["expected_calibration_error"] < 0.1
     assert sum(part["rows"] for part in champion["bins"]) == 2000
     assert len(champion["bins"]) == 10
+
+
+def test_residuals_of_a_regression_are_shown(tmp_path, frames):
+    assert run(tmp_path, SAFE, frames).residuals == []
+    head = HEAD.replace("classification", "regression").replace("labels: [0, 1]\n", "")
+    random = np.random.default_rng(0)
+    said, missed = random.normal(size=2000), random.exponential(size=2000)
+    base = pl.DataFrame({"id": range(2000), "target": said + missed, "prediction": said})
+    champion = base.with_columns(prediction=pl.col("prediction") + 0.2)
+    gate = "metrics: {r2: {non_inferiority_margin: 0.5}}"
+    judgement = run(tmp_path, gate, {"candidate": base, "champion": champion}, head=head)
+    mine, other = judgement.residuals
+    assert (mine["model"], other["model"]) == ("candidate", "champion")
+    assert sum(part["rows"] for part in mine["bins"]) == 2000
+    for part, same in zip(mine["bins"], other["bins"], strict=True):
+        assert part["median"] == pytest.approx(np.log(2), abs=0.35)
+        assert part["low"] < part["median"] < part["high"]
+        assert same["median"] == pytest.approx(part["median"] - 0.2)
+    assert sum(mine["histogram"]["shares"]) == pytest.approx(1)
+    assert mine["histogram"]["edges"] == other["histogram"]["edges"]
+    alone = run(tmp_path, f"{gate}\nbootstrap: allow", {"candidate": base}, head=head)
+    assert [item["model"] for item in alone.residuals] == ["candidate"]

@@ -16,6 +16,7 @@ import report_samples
 
 from mlops_actions import github, report
 from mlops_actions.report import charts, findings, markdown, words
+from mlops_actions.report.gather import gather
 from mlops_actions.report.html import render as render_page
 
 SAMPLES = report_samples.SAMPLES
@@ -31,7 +32,7 @@ def written(folder: Path, name: str, **options: Any) -> tuple[str, str]:
 
 
 def told(documents: report_samples.Documents) -> findings.Findings:
-    return findings.gather({name.removesuffix(".json"): one for name, one in documents.items()})
+    return gather({name.removesuffix(".json"): one for name, one in documents.items()})
 
 
 def in_markdown(documents: report_samples.Documents) -> str:
@@ -230,9 +231,12 @@ def test_a_fork_tells_what_a_maintainer_runs(
     )  # fmt: skip
     monkeypatch.setattr(github, "event", lambda: event)
     text, page = written(tmp_path, "fork")
-    for part in ("gh pr checkout 12\n", "git push origin HEAD:refs/heads/check/pr-12\n"):
-        assert part in text
-        assert part in page
+    commands = (
+        "gh pr checkout 12\ngit push origin HEAD:refs/heads/check/pr-12\n"
+        "gh pr create --fill --head check/pr-12\n"
+    )
+    assert f"```sh\n{commands}```" in text
+    assert f"<pre>{commands}</pre>" in page
     assert "the pull request comes from a fork" in text
     address = "https://github.com/airline/flights/actions/runs/7"
     assert f"[{address}]({address})" in text
@@ -381,7 +385,7 @@ def test_html_can_be_read_without_seeing(tmp_path: Path) -> None:
     tables = page.count("<table")
     assert page.count("<caption>") == tables > 5
     figures = [attributes for tag, attributes in elements.found if tag == "figure"]
-    assert len(figures) == page.count("<svg") == 6
+    assert len(figures) == page.count("<svg") == 7
     assert all(one.get("role") == "img" and one.get("aria-label") for one in figures)
     # Names of one plot never point into another.
     names = [attributes["id"] for _, attributes in elements.found if "id" in attributes]
@@ -399,7 +403,8 @@ def test_plots_only_of_what_is_there(tmp_path: Path) -> None:
     assert "Reliability" not in page
     page = written(tmp_path / "curves", "curves")[1]
     assert "Reliability on development" in page
-    assert "ROC on development" in page
+    assert "Residuals by prediction on development" in page
+    assert "Distribution of residuals on development" in page
 
 
 def test_markdown_and_verdict_need_no_matplotlib() -> None:
@@ -441,7 +446,7 @@ def test_no_shape_of_a_document_stops_the_report() -> None:
                 _replace(documents, place, chance.choice(_STRANGE))
             except (TypeError, KeyError, IndexError):
                 continue  # An earlier replacement took the place away.
-        found = findings.gather(
+        found = gather(
             {
                 name.removesuffix(".json").replace("baseline/", "baseline_"): document
                 for name, document in documents.items()
@@ -552,7 +557,7 @@ def _besides() -> dict:
 
 
 def test_what_was_judged_besides_metrics_is_shown_and_inert():
-    found = findings.gather({"gate": _besides()}, sensitive=["secret"])
+    found = gather({"gate": _besides()}, sensitive=["secret"])
     titles = [table.title for table in found.tables]
     assert titles == [
         "Policy changes", "Identity and wear", "Behaviour", "Latency", "Explanation",
@@ -577,5 +582,5 @@ def test_what_was_judged_besides_metrics_is_shown_and_inert():
 @pytest.mark.parametrize("value", [None, 3, "x", [], [1, "x", None], {"columns": 3, "times": "x"}])
 def test_a_section_that_is_not_ours_is_no_table(value):
     keys = ("policy_changes", "latency", "explanation")
-    found = findings.gather({"gate": {"verdict": "blessed", **dict.fromkeys(keys, value)}})
+    found = gather({"gate": {"verdict": "blessed", **dict.fromkeys(keys, value)}})
     assert found.tables == ()

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from mlops_actions.config import Config, Project
 from mlops_actions.evidence import Check, check
-from mlops_actions.gate import calibration, predictions, rows, self_test, wear
+from mlops_actions.gate import calibration, predictions, residuals, rows, self_test, wear
 from mlops_actions.gate.assessment import Policy, assess, choose
 from mlops_actions.gate.predictions import PairedSet, SetInput
 from mlops_actions.gate.rows import Terms
@@ -67,6 +67,7 @@ class Judgement:
         slices: a row for each set, slice and metric.
         fairness: a row for each set and rule of fairness.
         calibration: expected calibration error and reliability of each model on each set.
+        residuals: what each model of a regression misses by, for the plots.
         self_test: known-bad candidates and whether the policy noticed each.
         evaluation: digest, rows and groups of each set.
         policy: the policy's own numbers and its digest.
@@ -84,6 +85,7 @@ class Judgement:
     slices: list[dict[str, Any]]
     fairness: list[dict[str, Any]]
     calibration: list[dict[str, Any]]
+    residuals: list[dict[str, Any]]
     self_test: list[dict[str, Any]]
     evaluation: dict[str, dict[str, Any]]
     policy: dict[str, Any]
@@ -124,6 +126,7 @@ class Judgement:
             "slices": self.slices,
             "fairness": self.fairness,
             "calibration": self.calibration,
+            "residuals": self.residuals,
             "self_test": self.self_test,
             "policy": self.policy,
             "warnings": self.warnings,
@@ -244,6 +247,7 @@ def decide(
         slices=[rows.as_slice(row) for row in found.rows if row.part] + found.small,
         fairness=[gap.as_row() for gap in found.gaps],
         calibration=[item for one in judged for item in calibration.of_set(one)],
+        residuals=[item for one in judged for item in residuals.of_set(one)],
         self_test=_mutants(tested, extra) if tested else [],
         sections=extra.sections,
         evaluation={

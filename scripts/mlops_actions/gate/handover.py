@@ -24,13 +24,6 @@ from mlops_actions.registry.baseline import fetch
 from mlops_actions.score import kept_predictions, stored_predictions
 from mlops_actions.validate import needed_sets
 
-_RESTRICTED = (
-    "{reason}: secrets and the right to comment are withheld. A maintainer who has read the change "
-    "can push its commits to a branch of this repository (git push origin HEAD:refs/heads/NAME) "
-    "and run the workflow there."
-)
-
-
 class Unjudged(Exception):
     """No comparison is possible; ``check`` says why and decides the verdict."""
 
@@ -76,7 +69,9 @@ def _stop(name: str, status: evidence.Status, message: str) -> Unjudged:
 def _out_of_reach(name: str, message: str) -> Unjudged:
     restricted = github.event().restricted
     if restricted:
-        message += " " + _RESTRICTED.format(reason=restricted.capitalize())
+        message += (
+            f" Secrets are withheld, because {restricted}; the report says what a maintainer can do."
+        )
     return _stop(name, "inconclusive", message)
 
 

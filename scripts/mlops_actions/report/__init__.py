@@ -11,9 +11,9 @@ from collections.abc import Collection
 from pathlib import Path
 
 from mlops_actions import github
-from mlops_actions.report import findings as _findings
+from mlops_actions.report import gather as _gather
 from mlops_actions.report import words
-from mlops_actions.report.findings import Documents
+from mlops_actions.report.gather import Documents
 
 __all__ = ["Report", "comment", "verdict_line", "write"]
 
@@ -47,8 +47,8 @@ def write(
     """
     from mlops_actions.report import html, markdown  # Jinja2: not for a verdict line.
 
-    documents, problems = _findings.read(folder, gate=gate, baseline=baseline)
-    found = _findings.gather(
+    documents, problems = _gather.read(folder, gate=gate, baseline=baseline)
+    found = _gather.gather(
         documents, title=name, problems=problems, warnings=warnings, sensitive=sensitive
     )
     event = github.event()
@@ -81,4 +81,4 @@ def verdict_line(documents: Documents) -> str:
 
     ``documents`` are statements or their predicates by stage: ``{"gate": {...}, ...}``.
     """
-    return words.verdict_line(_findings.gather(documents))
+    return words.verdict_line(_gather.gather(documents))

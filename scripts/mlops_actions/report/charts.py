@@ -21,7 +21,8 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
 from matplotlib.figure import Figure
 
-from mlops_actions.report.findings import Column, Comparison, Curve, Findings, Interval
+from mlops_actions.report.findings import Column, Comparison, Curve, Findings
+from mlops_actions.report.reading import Interval
 
 _INK = "#010203"  # Stands for the page's text colour until the SVG is written.
 _FAINT = "#040506"  # Stands for the page's line colour.
@@ -353,9 +354,11 @@ def _curves(curves: Sequence[Curve]) -> Plot | None:
     """One pair of axes for the curves of both models."""
     figure = Figure(figsize=(_WIDTH * 0.6, _WIDTH * 0.55), layout="constrained")
     axes = figure.subplots()
-    if curves[0].diagonal:
+    if curves[0].reference == "diagonal":
         axes.plot([0, 1], [0, 1], color=_FAINT, linewidth=1, linestyle=(0, (2, 2)))
         axes.set_aspect("equal")
+    elif curves[0].reference == "zero":
+        axes.axhline(0, color=_FAINT, linewidth=1, linestyle=(0, (2, 2)))
     for curve in curves:
         colour = CHAMPION if curve.model == "champion" else CANDIDATE
         points = [*zip(curve.x, curve.y, strict=True)]
@@ -368,6 +371,7 @@ def _curves(curves: Sequence[Curve]) -> Plot | None:
     axes.legend(loc="best")
     return Plot(
         svg=_svg(figure, "curve-" + re.sub(r"\W+", "-", curves[0].title)),
-        caption=f"{curves[0].title}: candidate (blue) and champion (grey).",
+        caption=f"{curves[0].title}: candidate (blue) and champion (grey)."
+        + (" A band is from the 10th to the 90th percentile." if curves[0].low else ""),
         description=f"{curves[0].title}, of {' and '.join(curve.model for curve in curves)}.",
     )

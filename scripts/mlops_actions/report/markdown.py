@@ -11,14 +11,8 @@ import jinja2
 from markupsafe import Markup
 
 from mlops_actions.report import words
-from mlops_actions.report.findings import (
-    NOTHING,
-    Check,
-    Comparison,
-    Findings,
-    Interval,
-    plain_number,
-)
+from mlops_actions.report.findings import NOTHING, Check, Comparison, Findings
+from mlops_actions.report.reading import Interval, plain_number
 
 SIGNS = {"pass": "✅", "fail": "❌", "inconclusive": "⚠️", "skipped": "\N{HEAVY MINUS SIGN}"}
 _MOST_ROWS = 100  # Of a table; the HTML report has more.

@@ -6,10 +6,8 @@ import dataclasses
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from mlops_actions.report.findings import (
-    NOTHING,
-    STATUSES,
-    Check,
+from mlops_actions.report.findings import NOTHING, STATUSES, Check
+from mlops_actions.report.reading import (
     Interval,
     items,
     line,

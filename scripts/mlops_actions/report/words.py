@@ -4,15 +4,8 @@ from __future__ import annotations
 
 import math
 
-from mlops_actions.report.findings import (
-    GOOD,
-    NOTHING,
-    Check,
-    Comparison,
-    Findings,
-    Interval,
-    plain_number,
-)
+from mlops_actions.report.findings import GOOD, NOTHING, Check, Comparison, Findings
+from mlops_actions.report.reading import Interval, plain_number
 
 _SIGNS = {"unchanged": "✅", "passed": "✅", "blessed": "✅", "inconclusive": "⚠️"}
 _MOST_REASONS = 10
