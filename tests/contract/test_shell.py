@@ -70,7 +70,6 @@ def test_a_value_is_one_word(source: Source, step: dict, tmp_path: Path):
     "line",
     [
         'eval "x --config=$CONFIG"',
-        "eval x --config='$CONFIG'",
         'bash -c "x --config=$CONFIG"',
         "x --config={}",
         'x --config="{}"',
