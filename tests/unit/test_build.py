@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import hashlib
 import io
@@ -32,6 +33,15 @@ from mlops_actions.build import (
 )
 from mlops_actions.errors import ConfigurationError, Failure
 from mlops_actions.registry.store import Version
+
+PROJECT = """\
+name: m
+task: regression
+target: y
+id: id
+data: {training: a.csv, evaluation: b.csv}
+gate: {metrics: {r2: {threshold: 0.1}}}
+"""
 
 # A version and its evidence.
 
@@ -528,6 +538,53 @@ def test_the_python_is_the_models():
             context.python_of({"flavors": {"python_function": {"python_version": wrong}}})
 
 
+def project_with(tmp_path: Path, text: str) -> config.Project:
+    (tmp_path / "mlops.yaml").write_text(PROJECT + text)
+    return config.load(tmp_path / "mlops.yaml")
+
+
+FLAVOURS = {"flavors": {"python_function": {"python_version": "3.12.4"}}}
+FIXED = f"python@sha256:{'a' * 64}"
+
+
+@pytest.mark.parametrize(
+    ("text", "base"),
+    [
+        ("", "docker.io/library/python:3.12-slim-trixie, resolved"),
+        (f"build: {{base: '{FIXED}'}}\n", f"{FIXED}, resolved"),
+        ("build: {dockerfile: Dockerfile}\n", None),  # Which names its base itself.
+        (f"build: {{dockerfile: Dockerfile, base: '{FIXED}'}}\n", f"{FIXED}, resolved"),
+    ],
+)
+def test_the_base_is_the_users_or_fits_the_model(tmp_path, monkeypatch, text, base):
+    monkeypatch.setattr(proof.engine, "resolve_base", lambda name: f"{name}, resolved")
+    assert proof._base(project_with(tmp_path, text), FLAVOURS) == base
+
+
+def test_labels_name_the_base_by_its_digest_or_not_at_all(tmp_path):
+    blessed = verify(tmp_path, chain(tmp_path))
+    prefix = "org.opencontainers.image.base"
+    labels = context._labels(blessed, f"python:3.12@sha256:{'a' * 64}")
+    assert labels[f"{prefix}.name"] == "python:3.12"
+    assert labels[f"{prefix}.digest"] == f"sha256:{'a' * 64}"
+    assert labels["org.opencontainers.image.revision"] == "c" * 40
+    assert not any(key.startswith(prefix) for key in context._labels(blessed, None))
+
+
+def test_a_function_of_the_projects_own_is_named_where_parity_breaks(tmp_path, monkeypatch):
+    wrong = seen(answers=[[200, answer(predictions=[1, 1])], *seen().found["answers"][1:]])
+    wrong.found["model_digest"] = "a"
+    monkeypatch.setattr(proof.container, "visit", lambda *_, **__: wrong)
+    blessed = dataclasses.replace(verify(tmp_path, chain(tmp_path)), model_digest="a")
+    plain, own = (
+        proof._prove(project_with(tmp_path, text), blessed, "tag", GOLDEN)[1]
+        for text in ("", "score: model.score:predict\n")
+    )
+    assert plain["status"] == own["status"] == "fail"
+    assert "model.score:predict" not in plain["message"]
+    assert "the function model.score:predict" in own["message"]
+
+
 def test_files_of_one_size_have_times_of_their_own_and_keep_them(tmp_path):
     """Docker sends a file again only when its size or its time changed."""
     times = []
@@ -555,16 +612,6 @@ def test_a_summary_cannot_be_broken_by_what_a_container_says():
 
 
 # The command.
-
-
-PROJECT = """\
-name: m
-task: regression
-target: y
-id: id
-data: {training: a.csv, evaluation: b.csv}
-gate: {metrics: {r2: {threshold: 0.1}}}
-"""
 
 
 def call(action: str, *words: str) -> int:
