@@ -26,6 +26,8 @@ COMMANDS = {
     "scan": "Decide by Trivy's reports whether an image may be used.",
     "push": "Push an image that was proved and scanned.",
     "record": "Record an image that was pushed and attested.",
+    "deployed": "Fetch the image that is in use.",
+    "rescan": "Judge the image in use by today's advisories.",
     "registry": "Look at the registry: fetch the baseline, open MLflow's page.",
     "local": "Run a repository's workflows on this machine.",
     "schema": "Print the JSON Schema of mlops.yaml.",

@@ -25,6 +25,7 @@ SHARED = [
     ".github/dependabot.yml",
     ".github/workflows/build.yml.jinja",
     ".github/workflows/quality-gate.yml.jinja",
+    ".github/workflows/rescan.yml.jinja",
     ".github/workflows/train.yml.jinja",
     ".gitignore",
     "[[ _copier_conf.answers_file ]].jinja",
@@ -204,7 +205,7 @@ def test_pins_are_the_commit_of_the_release(template: Path, tmp_path: Path):
     generated = copy(template, tmp_path / "generated")
     assert called(generated) == {
         f"{name}.yml": f"{SLUG}/.github/workflows/{name}.yml@{commit} # v1.0.0"
-        for name in ("build", "quality-gate", "train")
+        for name in ("build", "quality-gate", "rescan", "train")
     }
 
 

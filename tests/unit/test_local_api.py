@@ -52,6 +52,60 @@ def test_a_comment_is_kept_changed_and_found_by_another_server(double, tmp_path)
     assert listed[0]["user"]["type"] == "Bot"
 
 
+def test_an_issue_is_opened_changed_commented_on_and_closed(double, tmp_path):
+    made = ask(double, "POST", "/issues", json={"title": "one", "body": "text"})
+    assert made.status_code == 201
+    one = made.json()
+    assert one["user"]["type"] == "Bot"
+    assert ask(double, "GET", f"/issues/{one['number']}").json() == one
+    said = ask(double, "POST", f"/issues/{one['number']}/comments", json={"body": "so"})
+    assert f"/issues/{one['number']}#" in said.json()["html_url"]
+    other = ask(double, "POST", "/issues", json={"title": "two"}).json()
+    assert other["number"] == one["number"] + 1
+    closing = {"state": "closed", "state_reason": "completed"}
+    assert ask(double, "PATCH", f"/issues/{one['number']}", json=closing).json()["title"] == "one"
+
+    again = Api(tmp_path / "github", "owner/name", "token", EVENT, read_only=False)
+    with serve(again):
+        for query, titles in [
+            ("", ["two"]),
+            ("?state=closed", ["one"]),
+            ("?state=all", ["two", "one"]),
+            ("?state=all&direction=asc", ["one", "two"]),
+        ]:
+            listed = ask(again, "GET", f"/issues{query}").json()
+            assert [issue["title"] for issue in listed] == titles
+    assert ask(double, "GET", "/issues/7").json()["number"] == 7  # A pull request is one, too.
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status"),
+    [
+        ("POST", "/issues", {"body": "no title"}, 422),
+        ("POST", "/issues", {"title": "x" * 257}, 422),
+        ("POST", "/issues", {"title": "x", "body": "x" * (COMMENT_LIMIT + 1)}, 422),
+        ("PATCH", "/issues/1001", {"state": "gone"}, 422),
+        ("PATCH", "/issues/1001", {}, 422),
+        ("PATCH", "/issues/1002", {"state": "closed"}, 404),
+        ("GET", "/issues/1002", None, 404),
+    ],
+)
+def test_what_github_would_refuse_of_an_issue(double, method, path, body, status):
+    ask(double, "POST", "/issues", json={"title": "one"})
+    assert ask(double, method, path, json=body).status_code == status
+
+
+def test_pages_keep_what_was_asked(double):
+    for index in range(3):
+        ask(double, "POST", "/issues", json={"title": str(index)})
+        ask(double, "PATCH", f"/issues/{1001 + index}", json={"state": "closed"})
+    first = ask(double, "GET", "/issues?state=closed&direction=asc&per_page=2")
+    second = requests.get(
+        first.links["next"]["url"], headers={"Authorization": "token token"}, timeout=5
+    )
+    assert [issue["title"] for issue in second.json()] == ["2"]
+
+
 def test_pages_are_linked_as_on_github(double):
     for index in range(5):
         ask(double, "POST", "/issues/7/comments", json={"body": str(index)})
@@ -73,6 +127,8 @@ def test_a_token_that_only_reads_is_refused_in_githubs_words(tmp_path):
             ("POST", "/issues/7/comments"),
             ("PATCH", "/issues/comments/1"),
             ("POST", "/dispatches"),
+            ("POST", "/issues"),
+            ("PATCH", "/issues/1001"),
         ]:
             answer = ask(api, method, path, json={"body": "x", "event_type": "x"})
             assert answer.status_code == 403

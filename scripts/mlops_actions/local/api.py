@@ -1,6 +1,7 @@
 """A double of the part of GitHub's REST API that this project calls, on loopback.
 
-Comments and dispatches are kept in a folder, so that a second run finds what the first one wrote.
+Comments, issues and dispatches are kept in a folder, so that a second run finds what the first one
+wrote.
 """
 
 from __future__ import annotations
@@ -15,9 +16,12 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 COMMENT_LIMIT = 65_536  # Characters; GitHub refuses a longer body.
+TITLE_LIMIT = 256
+_FIRST_ISSUE = 1001  # Pull requests are numbered from 1, and share the numbers.
+_BOT = {"login": "github-actions[bot]", "id": 41898282, "type": "Bot"}
 _DENIED = "Resource not accessible by integration"
 
 
@@ -48,6 +52,10 @@ class Api:
     def comments(self) -> list[dict[str, Any]]:
         """Give all comments, oldest first."""
         return self._read("comments.json")
+
+    def issues(self) -> list[dict[str, Any]]:
+        """Give all issues, oldest first; pull requests are not among them."""
+        return self._read("issues.json")
 
     def dispatches(self) -> list[dict[str, Any]]:
         """Give every ``repository_dispatch`` that was asked for."""
@@ -97,14 +105,15 @@ class Api:
         text = self._text(body)
         comments = self.comments()
         new_id = max((one["id"] for one in comments), default=0) + 1
-        page = f"https://github.com/{self.slug}/pull/{number}#issuecomment-{new_id}"
+        kind = "issues" if int(number) >= _FIRST_ISSUE else "pull"
+        page = f"https://github.com/{self.slug}/{kind}/{number}#issuecomment-{new_id}"
         now = _now()
         comment = {
             "id": new_id,
             "url": f"{self.url}/repos/{self.slug}/issues/comments/{new_id}",
             "html_url": page,
             "issue_url": f"{self.url}/repos/{self.slug}/issues/{number}",
-            "user": {"login": "github-actions[bot]", "id": 41898282, "type": "Bot"},
+            "user": _BOT,
             "created_at": now,
             "updated_at": now,
             "body": text,
@@ -126,6 +135,71 @@ class Api:
                 return comment
         raise _Refused(HTTPStatus.NOT_FOUND, "Not Found")
 
+    def _issue(self, number: str, issues: list[dict[str, Any]]) -> dict[str, Any]:
+        for issue in issues:
+            if issue["number"] == int(number):
+                return issue
+        raise _Refused(HTTPStatus.NOT_FOUND, "Not Found")
+
+    def list_issues(self, query: dict[str, list[str]]) -> list[dict[str, Any]]:
+        """GET /issues: the newest first, unless direction is asc."""
+        state = query.get("state", ["open"])[0]
+        found = [one for one in self.issues() if state in {one["state"], "all"}]
+        return found if query.get("direction") == ["asc"] else found[::-1]
+
+    def create_issue(self, body: object) -> dict[str, Any]:
+        """POST /issues."""
+        self.may_write()
+        asked = self._wanted(body, required=("title",))
+        issues = self.issues()
+        number = max((one["number"] for one in issues), default=_FIRST_ISSUE - 1) + 1
+        now = _now()
+        issue = {
+            "number": number,
+            "url": f"{self.url}/repos/{self.slug}/issues/{number}",
+            "html_url": f"https://github.com/{self.slug}/issues/{number}",
+            "user": _BOT,
+            "state": "open",
+            "body": None,
+            "created_at": now,
+            "updated_at": now,
+            **asked,
+        }
+        self._write("issues.json", [*issues, issue])
+        return issue
+
+    def get_issue(self, number: str, _body: object) -> dict[str, Any]:
+        """GET /issues/N: a pull request is an issue, too."""
+        if int(number) < _FIRST_ISSUE:
+            return self._request(number)
+        return self._issue(number, self.issues())
+
+    def update_issue(self, number: str, body: object) -> dict[str, Any]:
+        """PATCH /issues/N."""
+        self.may_write()
+        asked = self._wanted(body)
+        issues = self.issues()
+        issue = self._issue(number, issues)
+        issue |= {**asked, "updated_at": _now()}
+        self._write("issues.json", issues)
+        return issue
+
+    def _wanted(self, body: Any, required: tuple[str, ...] = ()) -> dict[str, Any]:
+        """Check what is asked of an issue, as GitHub does."""
+        limits = {"title": TITLE_LIMIT, "body": COMMENT_LIMIT, "state": 6, "state_reason": 12}
+        asked: dict[str, Any] = body if isinstance(body, dict) else {}
+        known = {key: asked[key] for key in limits if key in asked}
+        wrong = [
+            key
+            for key, value in known.items()
+            if not isinstance(value, str) or not value or len(value) > limits[key]
+        ]
+        states = {"open", "closed"}
+        missing = [key for key in required if key not in known]
+        if wrong or missing or not known or known.get("state", "open") not in states:
+            raise _Refused(HTTPStatus.UNPROCESSABLE_ENTITY, "Validation Failed")
+        return known
+
     def _request(self, number: str) -> dict[str, Any]:
         request: dict[str, Any] = self.event.get("pull_request") or {}
         if request.get("number") != int(number):
@@ -133,7 +207,7 @@ class Api:
         return request
 
     def pull_request(self, number: str, _body: object) -> dict[str, Any]:
-        """GET /pulls/N, and /issues/N."""
+        """GET /pulls/N."""
         return self._request(number)
 
     def labels(self, number: str, _body: object) -> list[dict[str, Any]]:
@@ -188,7 +262,11 @@ _ROUTES: list[tuple[str, str, str]] = [
     ("POST", r"/issues/(\d+)/comments", "create_comment"),
     ("GET", r"/issues/comments/(\d+)", "get_comment"),
     ("PATCH", r"/issues/comments/(\d+)", "update_comment"),
-    ("GET", r"/(?:pulls|issues)/(\d+)", "pull_request"),
+    ("GET", r"/issues", "list_issues"),
+    ("POST", r"/issues", "create_issue"),
+    ("GET", r"/issues/(\d+)", "get_issue"),
+    ("PATCH", r"/issues/(\d+)", "update_issue"),
+    ("GET", r"/pulls/(\d+)", "pull_request"),
     ("GET", r"/issues/(\d+)/labels", "labels"),
     ("GET", r"/issues/(\d+)/(?:events|timeline)", "label_events"),
     ("GET", r"/collaborators/([^/]+)/permission", "permission"),
@@ -217,6 +295,8 @@ class _Handler(BaseHTTPRequestHandler):
         for method, pattern, name in _ROUTES:
             found = re.fullmatch(pattern, address.path.removeprefix(prefix))
             if found and method == self.command:
+                if method == "GET":
+                    body = parse_qs(address.query)
                 with self.api.lock:
                     answer = getattr(self.api, name)(*found.groups(), body)
                 if answer is None:
@@ -239,7 +319,8 @@ class _Handler(BaseHTTPRequestHandler):
         links = []
         for name, number in (("next", page + 1), ("last", pages)):
             if page < pages:
-                links.append(f'<{self.api.url}{path}?per_page={size}&page={number}>; rel="{name}"')
+                asked = {**query, "per_page": [str(size)], "page": [str(number)]}
+                links.append(f'<{self.api.url}{path}?{urlencode(asked, True)}>; rel="{name}"')
         shown = everything[(page - 1) * size : page * size]
         return HTTPStatus.OK, shown, {"Link": ", ".join(links)} if links else {}
 

@@ -44,6 +44,7 @@ class LocalRun:
     annotations: list[Annotation]
     problems: list[str]
     comments: list[dict[str, Any]]
+    issues: list[dict[str, Any]]
     dispatches: list[dict[str, Any]]
     log: str
 
@@ -426,6 +427,7 @@ def _leave(
         annotations=annotations,
         problems=problems,
         comments=api.comments(),
+        issues=api.issues(),
         dispatches=api.dispatches(),
         log=text,
     )

@@ -12,9 +12,11 @@ import pytest
 
 from mlops_actions import github
 from mlops_actions.errors import Failure
-from mlops_actions.scan.issue import marker, rescan_issue
+from mlops_actions.rescan import issue
+from mlops_actions.rescan.issue import marker
 
-MARK = marker("late-flights", "production")
+MARK = marker("late-flights", "auto")
+CLOSING = "The image passes its scan again."
 
 
 class GitHub:
@@ -34,7 +36,6 @@ class GitHub:
             "body": body,
             "state": "open",
             "user": {"type": kind},
-            "url": f"{self.url}/repos/o/r/issues/{number}",
             "html_url": f"https://github.com/o/r/issues/{number}",
             **more,
         }
@@ -108,7 +109,7 @@ def server(monkeypatch):
 
 
 def keep(body: str | None, title: str = "The image fails its scan") -> str:
-    return rescan_issue(title, body, mark=MARK, token="secret").outcome  # noqa: S106
+    return issue.keep(title, body, mark=MARK, token="secret", closing=CLOSING).outcome  # noqa: S106
 
 
 def test_one_issue_is_opened_kept_and_closed(server):
@@ -121,7 +122,7 @@ def test_one_issue_is_opened_kept_and_closed(server):
     assert server.open == [1]
     assert keep(None) == "closed"
     assert server.open == []
-    assert server.comments == [(1, "The image passes its scan again.")]
+    assert server.comments == [(1, CLOSING)]
     assert keep("again") == "opened"
     assert server.open == [2]
 
@@ -130,7 +131,7 @@ def test_others_issues_are_left_alone(server):
     server.add(f"{MARK}\nmine", kind="User")
     server.add(f"{MARK}\nmine", pull_request={})
     server.add(f"quoted: {MARK}\n")
-    server.add(marker("late-flights", "staging") + "\n")
+    server.add(marker("late-flights", "champion") + "\n")
     server.add(None)
     assert keep(None) == "none"
     assert keep("one finding") == "opened"

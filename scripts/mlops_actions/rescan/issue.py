@@ -27,13 +27,15 @@ class Issue:
     url: str | None
 
 
-def marker(model: str, environment: str) -> str:
+def marker(model: str, alias: str) -> str:
     """Give the hidden first line by which the issue is found again."""
-    return f"<!-- mlops-actions: rescan of {model} in {environment} -->"
+    return f"<!-- mlops-actions: rescan of {model}, {alias} -->"
 
 
-def rescan_issue(title: str, body: str | None, *, mark: str, token: str) -> Issue:
+def keep(title: str, body: str | None, *, mark: str, token: str, closing: str) -> Issue:
     """Open, update or close the issue that ``mark`` names; ``body`` is ``None`` after a pass.
+
+    ``closing`` is the comment with which it is closed.
 
     Of an issue only what a bot wrote is taken for ours: anyone may write one that begins with our
     marker. Where several are open the oldest is kept up to date and the others are closed.
@@ -57,7 +59,7 @@ def rescan_issue(title: str, body: str | None, *, mark: str, token: str) -> Issu
             found = _open(session, base, mark)
             if body is None:
                 for one in found:
-                    _close(session, one, "The image passes its scan again.")
+                    _close(session, base, one, closing)
                 return Issue(outcome="closed" if found else "none", url=_page(found))
             return _write(session, base, found, {"title": title, "body": _whole(mark, body)})
         except (requests.RequestException, KeyError, TypeError, ValueError) as problem:
@@ -101,19 +103,21 @@ def _write(
         return Issue(outcome="opened", url=_page([answer.json()]))
     first, *others = found
     for one in others:
-        _close(session, one, f"See #{first['number']}.")
+        _close(session, base, one, f"See #{first['number']}.")
     # GitHub stores line ends its own way.
     same = all(str(first[key]).replace("\r\n", "\n") == text for key, text in content.items())
     if not same:
-        session.patch(first["url"], json=content, timeout=_TIMEOUT).raise_for_status()
+        address = f"{base}/{first['number']}"
+        session.patch(address, json=content, timeout=_TIMEOUT).raise_for_status()
     return Issue(outcome="unchanged" if same else "updated", url=_page(found))
 
 
-def _close(session: requests.Session, one: dict[str, Any], comment: str) -> None:
-    said = session.post(f"{one['url']}/comments", json={"body": comment}, timeout=_TIMEOUT)
+def _close(session: requests.Session, base: str, one: dict[str, Any], comment: str) -> None:
+    address = f"{base}/{one['number']}"
+    said = session.post(f"{address}/comments", json={"body": comment}, timeout=_TIMEOUT)
     said.raise_for_status()
     done = {"state": "closed", "state_reason": "completed"}
-    session.patch(one["url"], json=done, timeout=_TIMEOUT).raise_for_status()
+    session.patch(address, json=done, timeout=_TIMEOUT).raise_for_status()
 
 
 def _page(found: list[dict[str, Any]]) -> str | None:
