@@ -22,6 +22,7 @@ from mlops_actions.build.context import LABELS
 from mlops_actions.build.engine import crane
 from mlops_actions.errors import ConfigurationError, Failure
 from mlops_actions.registry.store import Registry
+from mlops_actions.scan import components
 from mlops_actions.state import Checkout
 
 _HOST = re.compile(r"[A-Za-z0-9.-]+(:[0-9]+)?")
@@ -131,6 +132,7 @@ def push(loaded: config.Project, handover: Path, place: str) -> dict[str, Any]:
         )
         found = layout.read(handover / "layout")
         agree(blessed, built, scanned, found)
+        components.require(handover / "sbom.cdx.json", found.config)
         tags = [f"v{blessed.version}", *([blessed.commit] if blessed.commit else [])]
         served(place, tags, found)
         return evidence.statement(
@@ -147,7 +149,6 @@ def push(loaded: config.Project, handover: Path, place: str) -> dict[str, Any]:
             inputs=[
                 evidence.subject(path.name, evidence.sha256_file(path))
                 for path in (handover / "trivy.json", handover / "sbom.cdx.json")
-                if path.is_file()
             ],
             previous=[
                 *(handover / name for name in ("build.json", "scan.json")),
