@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,11 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from mlops_actions import github
 from mlops_actions.config import Project
 from mlops_actions.errors import Failure
 from mlops_actions.evidence import sha256_file
+from mlops_actions.state import git_environment
 
 _NOT_CODE = (":(exclude,glob)**/*.md", ":(exclude,glob)**/.github/**")
 
@@ -30,6 +33,24 @@ def git(folder: Path, *arguments: str, environment: dict[str, str] | None = None
     if answer.returncode:
         raise Failure(f"git {arguments[0]} failed: {answer.stderr.strip()[-1000:]}")
     return answer.stdout
+
+
+def fetch_base(folder: Path) -> str:
+    """Bring the base branch's commit of the pull request into the repository; give its name.
+
+    One that is there is not asked for again: the step that needs it beside user code has no token.
+    """
+    request = github.event().pull_request or {}
+    commit = str((request.get("base") or {}).get("sha") or "")
+    if not commit:
+        raise Failure("the event names no commit of a base branch.")
+    try:
+        git(folder, "cat-file", "-e", f"{commit}^{{commit}}")
+    except Failure:
+        url = git(folder, "remote", "get-url", "origin").strip()
+        environment = git_environment(url, os.environ.get("GITHUB_TOKEN") or None)
+        git(folder, "fetch", "--quiet", "--depth=1", "origin", commit, environment=environment)
+    return commit
 
 
 def code_digest(folder: Path) -> str:

@@ -6,7 +6,6 @@ branch's code on the same sample and seed.
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -15,9 +14,8 @@ from typing import Any
 from mlops_actions import config, evidence, github, project
 from mlops_actions.config import Project, Smoke, parse_duration
 from mlops_actions.errors import ConfigurationError, Failure
-from mlops_actions.pipeline import git
+from mlops_actions.pipeline import fetch_base, git
 from mlops_actions.score import predict
-from mlops_actions.state import git_environment
 from mlops_actions.tracked_run import Store, write_evidence
 
 BASE = "base"  # Name of the base branch's predictions in the handover.
@@ -70,7 +68,7 @@ def _base_branch(loaded: Project, settings: Smoke, handover: Path) -> evidence.C
     relative = loaded.folder.resolve().relative_to(top.resolve())
     with tempfile.TemporaryDirectory(prefix="mlops-base-") as scratch:
         worktree = Path(scratch) / "worktree"
-        commit = _fetch_base(top)
+        commit = fetch_base(top)
         git(top, "worktree", "add", "--quiet", "--detach", str(worktree), commit)
         try:
             with github.group(f"The base branch, {commit[:12]}, on the same sample"):
@@ -118,14 +116,3 @@ def _train_base(
         outputs[handover / "predictions" / evaluation / f"{BASE}.parquet"] = {"files": files}
     predict(base, environment, scratch / "run" / "model", outputs)
     return evidence.check(name, "pass")
-
-
-def _fetch_base(top: Path) -> str:
-    request = github.event().pull_request or {}
-    commit = (request.get("base") or {}).get("sha")
-    if not commit:
-        raise ConfigurationError("A smoke run compares with the base branch of a pull request.")
-    url = git(top, "remote", "get-url", "origin").strip()
-    environment = git_environment(url, os.environ.get("GITHUB_TOKEN") or None)
-    git(top, "fetch", "--quiet", "--depth=1", "origin", commit, environment=environment)
-    return str(commit)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from mlops_actions import pipeline
+from mlops_actions import github, pipeline
 from mlops_actions.config import Project, parse
 from mlops_actions.errors import Failure
 
@@ -105,3 +108,42 @@ def test_a_broken_lock_is_said(tmp_path: Path) -> None:
 def test_outside_a_repository_is_said(tmp_path: Path) -> None:
     with pytest.raises(Failure, match="git"):
         pipeline.code_digest(tmp_path)
+
+
+# --- The base branch's commit --------------------------------------------------------------------
+
+
+@pytest.fixture
+def request_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[[str | None], None]]:
+    def happen(sha: str | None) -> None:
+        payload = {"pull_request": {"base": {"sha": sha} if sha else {}}}
+        (tmp_path / "event.json").write_text(json.dumps(payload))
+        monkeypatch.setenv("GITHUB_EVENT_PATH", str(tmp_path / "event.json"))
+        github.event.cache_clear()
+
+    yield happen
+    github.event.cache_clear()
+
+
+def test_the_base_commit_is_fetched_once(
+    tmp_path: Path, request_of: Callable[[str | None], None]
+) -> None:
+    origin, folder = tmp_path / "origin", tmp_path / "work"
+    for repository in (origin, folder):
+        subprocess.run(["git", "init", "--quiet", repository], check=True)
+    commit(origin, a="1")
+    base = pipeline.git(origin, "rev-parse", "HEAD").strip()
+    pipeline.git(folder, "remote", "add", "origin", origin.as_uri())
+    request_of(base)
+    assert pipeline.fetch_base(folder) == base
+    assert pipeline.git(folder, "show", f"{base}:a") == "1"
+    shutil.rmtree(origin)  # A later step may have neither token nor network.
+    assert pipeline.fetch_base(folder) == base
+    request_of("f" * 40)
+    with pytest.raises(Failure, match="git fetch failed"):
+        pipeline.fetch_base(folder)
+    request_of(None)
+    with pytest.raises(Failure, match="names no commit"):
+        pipeline.fetch_base(folder)

@@ -19,8 +19,7 @@ from mlops_actions.config import Config, Gate, Project
 from mlops_actions.errors import ConfigurationError, Failure
 from mlops_actions.evidence import Check, check
 from mlops_actions.gate.policy_changes import Change, Effect, policy_changes, shrunk
-from mlops_actions.pipeline import git
-from mlops_actions.state import git_environment
+from mlops_actions.pipeline import fetch_base, git
 
 NAME = "policy: changes"
 SHRUNK = 0.9
@@ -62,7 +61,7 @@ def compare(
     base = str((event.pull_request.get("base") or {}).get("sha") or "")
     section: dict[str, Any] = {"base": base, "changes": [], "approval": None}
     try:
-        changes, label = _changes(project, base, first=registered is None)
+        changes, label = _changes(project, first=registered is None)
     except (ConfigurationError, Failure) as problem:
         message = f"The policy of the base branch cannot be read: {problem.message}"
         return Compared(checks=[check(NAME, "inconclusive", message=message)], section=section)
@@ -138,11 +137,10 @@ def _approval(label: str, what: str, count: int) -> tuple[Check, dict[str, Any] 
 # --- What changed ------------------------------------------------------------------------------
 
 
-def _changes(project: Project, base: str, *, first: bool) -> tuple[list[Change], str]:
+def _changes(project: Project, *, first: bool) -> tuple[list[Change], str]:
     """Give the changes, and the label by which the policy in force lets them be approved."""
     top = Path(git(project.folder, "rev-parse", "--show-toplevel").strip()).resolve()
-    _fetch(top, base)
-    tree = _Tree(top=top, commit=base)
+    tree = _Tree(top=top, commit=fetch_base(top))
     folder = project.folder.resolve().relative_to(top)
     text = tree.read(folder / project.file.name)
     if text is None:
@@ -220,11 +218,3 @@ class _Tree:
             return git(self.top, "cat-file", "blob", digest)
         except UnicodeDecodeError:
             raise Failure(f"{path} is not UTF-8.") from None
-
-
-def _fetch(top: Path, commit: str) -> None:
-    if not commit:
-        raise Failure("the event does not name its commit.")
-    url = git(top, "remote", "get-url", "origin").strip()
-    environment = git_environment(url, os.environ.get("GITHUB_TOKEN") or None)
-    git(top, "fetch", "--quiet", "--depth=1", "origin", commit, environment=environment)

@@ -19,10 +19,10 @@ from mlops_actions.errors import Failure
 from mlops_actions.gate.identity import Overlap
 from mlops_actions.gate.predictions import SetInput
 from mlops_actions.registry import branch_of
-from mlops_actions.registry.baseline import DOCUMENT as BASELINE
 from mlops_actions.registry.baseline import fetch
 from mlops_actions.score import kept_predictions, stored_predictions
 from mlops_actions.validate import needed_sets
+
 
 class Unjudged(Exception):
     """No comparison is possible; ``check`` says why and decides the verdict."""
@@ -56,11 +56,6 @@ class Handover:
             found.append(self.baseline["baseline"].get("cutoff"))
         return tuple(datetime.datetime.fromisoformat(text) for text in found if text)
 
-    def previous(self) -> list[Path]:
-        """The evidence that the verdict builds on."""
-        names = ("validate.json", "train.json", "score.json")
-        return [self.folder / name for name in names if (self.folder / name).is_file()]
-
 
 def _stop(name: str, status: evidence.Status, message: str) -> Unjudged:
     return Unjudged(evidence.check(name, status, message=message))
@@ -69,9 +64,7 @@ def _stop(name: str, status: evidence.Status, message: str) -> Unjudged:
 def _out_of_reach(name: str, message: str) -> Unjudged:
     restricted = github.event().restricted
     if restricted:
-        message += (
-            f" Secrets are withheld, because {restricted}; the report says what a maintainer can do."
-        )
+        message += f" Secrets are withheld: {restricted}. The report says what a maintainer does."
     return _stop(name, "inconclusive", message)
 
 
@@ -297,8 +290,3 @@ def anchor_checks(received: Handover) -> list[evidence.Check]:
         for name, anchor in sorted(received.baseline["anchors"].items())
         if anchor["problem"]
     ]
-
-
-def read_baseline(folder: Path) -> dict[str, Any]:
-    """Read what :func:`~mlops_actions.registry.baseline.fetch` wrote."""
-    return evidence.read_json(folder / BASELINE)
