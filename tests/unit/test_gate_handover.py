@@ -260,7 +260,7 @@ def test_a_fork_is_told_what_a_maintainer_does(
         github.event.cache_clear()
     found = workflow.predicate()
     assert found["verdict"] == "inconclusive"  # Never a bootstrap: the champion may be unseen.
-    assert "because the pull request comes from a fork" in found["reasons"][0]
+    assert "the pull request comes from a fork" in found["reasons"][0]
     # One place tells what to do: where it is told twice, it is soon told differently.
     assert "gh pr create" in workflow.output.with_name("report.md").read_text()
     assert not any("push" in reason or "workflow" in reason for reason in found["reasons"])

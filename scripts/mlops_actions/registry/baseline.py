@@ -67,7 +67,7 @@ def fetch(project: Project, output: Path, branch: Branch, *, model: bool) -> dic
     restricted = github.event().restricted
     if restricted and document["baseline"] is None and document["problem"] is None:
         # Secrets are withheld: "no champion" and "no sight of it" look the same from here.
-        document["problem"] = f"{restricted}, so the registry may be out of sight"
+        document["problem"] = "without secrets, it may be out of sight"
     write_json(output / DOCUMENT, document)
     return document
 
