@@ -110,10 +110,7 @@ def export(store: str, output: str, *, failed: bool) -> None:
         if not runs:
             raise Wrong("no-run")
         if not chosen:
-            raise Wrong(
-                "The command logged no model. Call mlflow.<flavor>.log_model(…, name='model') "
-                "inside the run."
-            )
+            raise Wrong("no-model")
         if len(chosen) > 1:
             listed = ", ".join(f"{name} in run {run_id}" for run_id, name, _, _ in chosen)
             raise Wrong(
@@ -290,21 +287,26 @@ def score(request: dict[str, Any]) -> None:
     """Predict each evaluation set with one model and write the predictions as Parquet."""
     predict = _predictor(request)
     for part in request["sets"]:
-        _score_set(predict, part["files"], request["id"], Path(part["output"]))
+        _score_set(predict, part, request["id"])
     if request.get("golden"):
         _keep_golden(request["model"], predict, Path(request["golden"]))
 
 
 def _score_set(
-    predict: Callable[[Any], dict[str, Any]], files: list[str], identifier: str, target: Path
+    predict: Callable[[Any], dict[str, Any]], part: dict[str, Any], identifier: str
 ) -> None:
     library, is_pandas = _frames()
-    frame = _read(library, files)
+    frame = _read(library, part["files"])
+    # The ids as they were fixed before training: who reads CSV guesses, and makes 7 of 007.
+    ids = frame if part["ids"] is None else library.read_parquet(part["ids"], columns=[identifier])
+    if len(ids) != len(frame):
+        raise Wrong(f"The set has {len(ids)} ids; the project reads {len(frame)} rows.")
     columns = _arrays(predict(frame))
     lengths = {name: len(values) for name, values in columns.items()}
     if any(length != len(frame) for length in lengths.values()):
         raise Wrong(f"{len(frame)} rows went in; the model answered with {lengths}.")
-    table = library.DataFrame({"id": frame[identifier].to_numpy(), **columns})
+    table = library.DataFrame({"id": ids[identifier].to_numpy(), **columns})
+    target = Path(part["output"])
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f".{target.name}.partial")
     if is_pandas:
@@ -340,7 +342,7 @@ def _keep_golden(folder: str, predict: Callable[[Any], dict[str, Any]], target: 
             },
         }
         text = json.dumps(document, indent=2)
-    except Exception as problem:  # noqa: BLE001 - the user's code may raise anything.
+    except (Exception, SystemExit) as problem:  # noqa: BLE001 - the user's code may raise anything.
         print(f"The model does not predict its example: {type(problem).__name__}: {problem}")
         return
     target.write_text(text, encoding="utf-8")
@@ -415,6 +417,10 @@ def main() -> int:
             score(request)
     except Wrong as problem:
         print(str(problem), file=sys.stderr)
+        return WRONG
+    except SystemExit as problem:  # Else our process would end as theirs: well, perhaps.
+        traceback.print_exc()
+        print(f"The project's code ended the process: sys.exit({problem.code!r}).", file=sys.stderr)
         return WRONG
     except Exception as problem:  # noqa: BLE001 - the user's code may raise anything.
         traceback.print_exc()

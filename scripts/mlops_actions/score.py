@@ -47,7 +47,10 @@ def run(arguments: argparse.Namespace) -> int:
         earlier.unlink()  # Ours; the base branch's, of a smoke run, stay.
     model, golden = handover / "run" / "model", handover / GOLDEN
     golden.unlink(missing_ok=True)
-    evaluation = data["evaluation"]
+    evaluation = {
+        name: {**part, "ids": str((handover / part["keys"]["file"]).resolve())}
+        for name, part in data["evaluation"].items()
+    }
     with github.group(f"Scoring the candidate: {_rows(evaluation)}"):
         outputs = {folder / name / "candidate.parquet": part for name, part in evaluation.items()}
         predict(loaded, environment, model, outputs, golden=golden)
@@ -173,6 +176,7 @@ def predict(
 ) -> None:
     """Load ``model`` once and write its predictions: each output, of a set of ``data.json``.
 
+    A set may have ``ids``, a Parquet file of the same rows that holds the column of the ids.
     ``golden`` gets the model's input example with its predictions, where there is one: the image
     must repeat them.
     """
@@ -184,6 +188,7 @@ def predict(
         sets=[
             {
                 "files": [str((loaded.folder / file["path"]).resolve()) for file in part["files"]],
+                "ids": part.get("ids"),
                 "output": str(output.resolve()),
             }
             for output, part in outputs.items()
@@ -191,6 +196,9 @@ def predict(
         golden=str(golden.resolve()) if golden else None,
         **project.model_request(loaded, model),
     )
+    for output in outputs:
+        if not output.is_file():
+            raise Failure(f"Scoring ended without {output.name}: the project's code ended it.")
 
 
 def stored_predictions(baseline: Path, name: str, digest: str) -> Path | None:

@@ -31,14 +31,15 @@ def train(
     try:
         with tempfile.TemporaryDirectory(prefix="mlops-smoke-") as scratch:
             store = Store(environment, loaded.folder, Path(scratch), loaded.config.name)
-            facts["seconds"] = store.run(
-                settings.command, "Smoke", _limit(loaded), _variables(settings)
-            )
-            if not store.export(handover / "run"):
-                raise Failure(
-                    f"The command {settings.command!r} logged no MLflow run. It must force its own "
-                    "stages: DVC does not see that MLOPS_SAMPLE changed."
+            with store.failing(handover / "run"):
+                facts["seconds"] = store.run(
+                    settings.command, "Smoke", _limit(loaded), _variables(settings)
                 )
+                if missing := store.export(handover / "run"):
+                    raise Failure(
+                        f"The command {settings.command!r} {missing}. It must force its own "
+                        "stages: DVC does not see that MLOPS_SAMPLE changed."
+                    )
     except Failure as problem:
         failed = evidence.check("training", "fail", message=problem.message)
         write_evidence(handover, "failed", [failed], **facts)
@@ -102,8 +103,8 @@ def _train_base(
     store.run(
         base.config.smoke.command, "Smoke of the base branch", _limit(base), _variables(settings)
     )
-    if not store.export(scratch / "run"):
-        raise Failure("its smoke command logged no MLflow run.")
+    if missing := store.export(scratch / "run"):
+        raise Failure(f"its smoke command {missing}.")
     outputs = {}
     for evaluation in evidence.read_json(handover / "data.json")["evaluation"]:
         path = base.config.data.evaluation_path(evaluation)

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 from mlops_actions import evidence, project
 from mlops_actions.errors import Failure
+
+_MISSING = {
+    "no-run": "logged no MLflow run",
+    "no-model": "logged no model: call mlflow.<flavor>.log_model(…, name='model') inside the run",
+}
 
 
 class Store:
@@ -45,8 +52,8 @@ class Store:
             variables=self._variables | (variables or {}),
         )
 
-    def export(self, output: Path, *, failed: bool = False) -> bool:
-        """Export the run that was logged; say whether there was one."""
+    def export(self, output: Path, *, failed: bool = False) -> str:
+        """Export the run that was logged; say what is missing of it, nothing when all is there."""
         if output.exists():
             shutil.rmtree(output)
         try:
@@ -59,10 +66,21 @@ class Store:
                 failed=failed,
             )
         except Failure as problem:
-            if problem.message == "no-run":
-                return False
+            if problem.message in _MISSING:
+                return _MISSING[problem.message]
             raise
-        return (output / "run.json").is_file()
+        return ""
+
+    @contextlib.contextmanager
+    def failing(self, output: Path) -> Iterator[None]:
+        """Export what was logged, as a run that FAILED, when what is done inside fails."""
+        try:
+            yield
+        except Failure:
+            # A store that is broken, too, must not hide why.
+            with contextlib.suppress(Failure):
+                self.export(output, failed=True)
+            raise
 
 
 def write_evidence(

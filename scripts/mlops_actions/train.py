@@ -108,25 +108,19 @@ def _train(
     limit = parse_duration(settings.timeout).total_seconds()
     with tempfile.TemporaryDirectory(prefix="mlops-train-") as scratch:
         store = Store(environment, loaded.folder, Path(scratch), loaded.config.name)
-        seconds = 0.0
-        try:
-            seconds += store.run(settings.command, "Training", limit)
-            exported = store.export(handover / "run")
-            if not exported and settings.stage:
+        with store.failing(handover / "run"):
+            seconds = store.run(settings.command, "Training", limit)
+            missing = store.export(handover / "run")
+            if missing and settings.stage:
                 # A current dvc.lock says that somebody trained this, not that we have the model.
-                github.info(f"DVC found nothing to do: forcing the stage {settings.stage}.")
+                github.info(f"The command {missing}: forcing the stage {settings.stage}.")
                 forced = ["dvc", "repro", "--force", "--single-item", settings.stage]
-                seconds += store.run(forced, "Training", limit)
+                seconds += store.run(forced, "Training", limit - seconds)
                 seconds += store.run(settings.command, "Training", limit - seconds)
-                exported = store.export(handover / "run")
-        except project.CommandFailed:
-            store.export(handover / "run", failed=True)
-            raise
-        if not exported:
-            advice = "" if settings.stage else " Set train.stage to the DVC stage that logs it."
-            raise Failure(
-                f"The command {settings.command!r} finished and logged no MLflow run.{advice}"
-            )
+                missing = store.export(handover / "run")
+            if missing:
+                advice = "" if settings.stage else " Set train.stage to the stage that logs it."
+                raise Failure(f"The command {settings.command!r} {missing}.{advice}")
     run = evidence.read_json(handover / "run" / "run.json")
     return {
         "seconds": seconds,
@@ -153,11 +147,23 @@ def _after(
             github.info(message)
             checks.append(evidence.check("dvc_lock", "skipped", "changed", None, message))
     if settings.dvc_push and github.event().on_default_branch:
+        checks.append(_push(loaded, environment, checks))
+    return checks
+
+
+def _push(
+    loaded: Project, environment: project.Environment, before: list[evidence.Check]
+) -> evidence.Check:
+    if any(item["status"] == "fail" for item in before):
+        return evidence.check("dvc_push", "skipped", message="another check failed")
+    try:
         project.run_command(
             environment, ["dvc", "push"], cwd=loaded.folder, label="Push", timeout=3600
         )
-        checks.append(evidence.check("dvc_push", "pass"))
-    return checks
+    except project.CommandFailed as problem:
+        advice = "Check the remote's credentials: the secret ENV hands KEY=VALUE lines to it."
+        return evidence.check("dvc_push", "fail", message=f"{problem.message} {advice}")
+    return evidence.check("dvc_push", "pass")
 
 
 def data_untouched(loaded: Project, data: dict[str, Any]) -> evidence.Check:
