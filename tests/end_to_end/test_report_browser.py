@@ -59,7 +59,7 @@ def browse(page: Path, profile: Path, proxy: socketserver.ThreadingTCPServer) ->
     return done.stdout, "\n".join(console)
 
 
-@pytest.mark.parametrize("name", ["curves", "hostile", "fork"])
+@pytest.mark.parametrize("name", ["curves", "everything", "hostile", "fork"])
 def test_the_report_is_read_and_asks_for_nothing(
     tmp_path: Path, proxy: socketserver.ThreadingTCPServer, name: str
 ) -> None:
@@ -72,6 +72,7 @@ def test_the_report_is_read_and_asks_for_nothing(
     assert "<img" not in shown
     expected = {
         "curves": ["flights: blessed", "Reliability on development", "carrier=UA", "wind_speed"],
+        "everything": ["flights: rejected", "answer before=0.21", "Residuals by prediction"],
         "hostile": ["flights: rejected", "&lt;img src=x onerror=alert(1)&gt;"],
         "fork": ["flights: inconclusive", "The job model handed nothing over"],
     }[name]

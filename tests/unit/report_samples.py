@@ -431,6 +431,7 @@ def curves() -> Documents:
                 ],
                 "small": [],
                 "requirement": "at least 0.8",
+                "detectable_loss": 0.31,
                 "status": "pass",
             },
         ],
@@ -461,11 +462,93 @@ def curves() -> Documents:
     return documents
 
 
+def everything() -> Documents:
+    """A rejected pull request with every section: each kind of rule has something to say."""
+    documents = curves()
+    bad = rejected()["gate.json"]["predicate"]
+    gate_ = documents["gate.json"]["predicate"]
+    kept = [item for item in gate_["checks"] if item.get("rule") == "anchor"]
+    gate_["metrics"] = [*bad["metrics"], gate_["metrics"][-1]]
+    gate_["slices"] = bad["slices"]
+    message = (
+        "This pull request changes what the gate asks: gate.metrics.accuracy.threshold: "
+        "0.7 -> 0.65 (looser). Someone with write access who is not the author approves it with "
+        "the label policy-approved, set after the newest commit."
+    )
+    rounds = "p95 of one row"
+    gate_["verdict"] = "rejected"
+    gate_["checks"] = [
+        *bad["checks"],
+        *kept,
+        check("policy: changes", "fail", 1, 0, message),
+        check("identity: models", "pass", digest("model"), f"not {digest('other')}"),
+        check("identity: set development", "pass", digest("set"), digest("set")),
+        check("identity: development and training, by id", "pass", 0, 0),
+        check("identity: development and training, by content", "pass", 0.028, 0.33),
+        check("release: wear", "pass", 3, 20),
+        check("behaviour: invariance: the carrier's code", "fail", 0.014, 0.01,
+              "Behaviour, the carrier's code: 14 of 1,000 answers break it; 1.0% may. An answer "
+              "may move by 0.05 at most.", rows=1000,
+              examples=[{"id": f"F{place}", "carrier": "UA", "answer before": 0.21 + place / 100,
+                         "answer": 0.29 + place / 100} for place in range(5)]),
+        check("behaviour: directional: later in the day", "pass", 0.0, 0.0, rows=500),
+        check("behaviour: minimum functionality: the first flight", "pass", 0.0, 0.0, rows=1),
+        check(f"latency: {rounds}, ratio", "inconclusive", 1.46, 1.5,
+              f"The {rounds} takes 1.46 times as long as the champion's (interval 1.31 to 1.62); "
+              "at most 1.5 is allowed. The interval leaves it open: more rounds may decide.",
+              low=1.31, high=1.62),
+        check("latency: peak memory, bytes", "pass", 214_000_000, 500_000_000),
+        check("explanation: largest share of importance", "pass", 0.41, 0.6, low=0.33, high=0.47,
+              column="hour"),
+    ]  # fmt: skip
+    gate_["reasons"] = [message]
+    gate_["warnings"] = [
+        "The set regression has 9 groups: its intervals are a little too short.",
+        "No rule would notice: overconfident probabilities.",
+    ]
+    gate_["policy_changes"] = {
+        "base": COMMIT,
+        "changes": [
+            {"where": "gate.metrics.accuracy.threshold", "effect": "looser",
+             "text": "gate.metrics.accuracy.threshold: 0.7 -> 0.65 (looser)"},
+            {"where": "gate.min_rows", "effect": "stricter",
+             "text": "gate.min_rows: 500 -> 1000 (stricter)"},
+        ],
+        "approval": None,
+    }  # fmt: skip
+    times = [
+        {"what": what, "quantile": quantile, "rounds": 200, "candidate": mine, "champion": other,
+         "ratio": interval(mine / other, 0.1)}
+        for what, quantile, mine, other in (
+            ("row", "p50", 2.31, 1.72), ("row", "p95", 3.51, 2.40), ("row", "p99", 5.02, 4.9),
+            ("batch", "p50", 18.3, 16.9), ("batch", "p95", 22.6, 19.5), ("batch", "p99", 31, 24.2),
+        )
+    ]  # fmt: skip
+    once = {"load": 0.41, "memory": 214_000_000, "size": 481_200}
+    gate_["latency"] = {
+        "unit": "ms",
+        "times": times,
+        "once": {"candidate": once, "champion": {**once, "load": 0.38}},
+    }
+    importance = (("hour", 0.061, 0.41), ("wind_speed", 0.032, 0.21), ("carrier", 0.018, 0.12))
+    gate_["explanation"] = {
+        "metric": "roc_auc",
+        "rows": 2000,
+        "columns": [
+            {"column": name, "candidate": interval(loss, 0.006),
+             "champion": interval(loss * 0.8, 0.006), "share": interval(share, 0.06)}
+            for name, loss, share in importance
+        ],
+        "moved": [{"column": "hour", "change": 0.012}, {"column": "wind_speed", "change": 0.006}],
+    }  # fmt: skip
+    return documents
+
+
 SAMPLES: dict[str, Callable[[], Documents]] = {
     made.__name__: made
     for made in (
         blessed, rejected, inconclusive, unchanged, bootstrap, validation_failed, train_failed,
-        fork, dry_run, hostile, curves,
+        fork, dry_run, hostile, curves, everything,
     )
 }  # fmt: skip
 

@@ -573,10 +573,37 @@ def test_what_was_judged_besides_metrics_is_shown_and_inert():
         assert "secret" not in shown
         assert "approved by grace" in shown
         assert "hour (+0.02)" in shown
+        assert "3.5 ms" in shown
+        assert "7 B" in shown
     assert "@team" not in text
     table = text.partition("#### Behaviour")[2].partition("####")[0]
     lines = [line for line in table.splitlines() if line.startswith("|")]
     assert len({line.count("|") for line in lines}) == 1, lines
+
+
+def test_every_section_has_something_to_say(tmp_path: Path) -> None:
+    text, page = written(tmp_path, "everything")
+    for shown in (text, page):
+        for said in (
+            "214 MB", "1.46 (1.31 to 1.62)", "0 of 500 answers break it", "below 0.690",
+            "carrier=UA, answer before=0.21, answer=0.29<br>", "0.7 -", "hour (+0.012)",
+        ):  # fmt: skip
+            assert said in shown, said
+    assert "skipped" not in page.partition(">Latency</h2>")[2].partition("</section>")[0]
+    assert "Drawn in the HTML report: Reliability on development; Residuals by" in text
+
+
+def test_the_first_reasons_are_one_of_each_kind() -> None:
+    found = told(SAMPLES["everything"]())
+    first = words.reasons(found)
+    starts = (
+        "roc_auc (",
+        "roc_auc on origin=JFK",
+        "This pull request",
+        "Behaviour, ",
+        "roc_auc on",
+    )
+    assert all(said.startswith(start) for said, start in zip(first, starts, strict=True)), first
 
 
 @pytest.mark.parametrize("value", [None, 3, "x", [], [1, "x", None], {"columns": 3, "times": "x"}])

@@ -154,15 +154,15 @@ def _said(config: Config, case: Case, one: _Tried, bad: Array | None, text: str)
     name = f"behaviour: {kind}: {case.name}"
     most = _share(case)
     if bad is None:
-        message = f"{case.name}: {text}."
+        message = f"Behaviour, {case.name}: the case {text}."
         return check(name, "inconclusive", None, most, message)
     share = float(bad.mean())
     if share <= most:
         return check(name, "pass", share, most, rows=len(bad))
     allowed = f"; {most:.1%} may" if most else ""
     message = (
-        f"{case.name}: {int(bad.sum()):,} of {len(bad):,} answers break it{allowed}. An answer "
-        f"{text}."
+        f"Behaviour, {case.name}: {int(bad.sum()):,} of {len(bad):,} answers break it{allowed}. "
+        f"An answer {text}."
     )
     return check(
         name,
@@ -293,7 +293,7 @@ def _tests(asked: Behaviour, path: Path) -> list[Check]:
             "fail",
             test.outcome,
             "passed",
-            f"{test.name}: {' '.join(test.message.split())[:300] or test.outcome}",
+            f"Behaviour, {test.name}: {' '.join(test.message.split())[:300] or test.outcome}",
             examples=[{"assertion": line} for line in test.message.splitlines()[:SHOWN] if line],
         )
         for test in failed[:50]

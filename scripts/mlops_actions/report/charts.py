@@ -364,7 +364,12 @@ def _curves(curves: Sequence[Curve]) -> Plot | None:
         points = [*zip(curve.x, curve.y, strict=True)]
         marker = "o" if len(points) <= 30 else None  # noqa: PLR2004 - a line beyond that.
         axes.plot(curve.x, curve.y, color=colour, marker=marker, markersize=4, label=curve.model)
-        if len(curve.low) == len(curve.high) == len(curve.x) and curve.low:
+        if not len(curve.low) == len(curve.high) == len(curve.x):
+            continue
+        if curve.model == "champion":  # Two bands on each other are none.
+            for bound in (curve.low, curve.high):
+                axes.plot(curve.x, bound, color=colour, linewidth=1, linestyle=(0, (4, 2)))
+        else:
             axes.fill_between(curve.x, curve.low, curve.high, color=colour, alpha=0.18, linewidth=0)
     axes.set_xlabel(curves[0].x_label)
     axes.set_ylabel(curves[0].y_label)
@@ -372,6 +377,6 @@ def _curves(curves: Sequence[Curve]) -> Plot | None:
     return Plot(
         svg=_svg(figure, "curve-" + re.sub(r"\W+", "-", curves[0].title)),
         caption=f"{curves[0].title}: candidate (blue) and champion (grey)."
-        + (" A band is from the 10th to the 90th percentile." if curves[0].low else ""),
+        + (" Each band is from the 10th to the 90th percentile." if curves[0].low else ""),
         description=f"{curves[0].title}, of {' and '.join(curve.model for curve in curves)}.",
     )

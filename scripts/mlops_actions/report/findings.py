@@ -32,6 +32,8 @@ class Check:
     slice: str | None
     guardrail: bool
     value: Interval | None
+    found: float | None  # What was observed, as a number.
+    rows: int | None
     bound: float | None
     columns: tuple[str, ...]
     examples: tuple[tuple[str | None, ...], ...]
@@ -76,6 +78,8 @@ class Gap:
     candidate: Interval | None
     champion: Interval | None
     requirement: str | None
+    ratio: bool
+    detectable_loss: float | None  # The smallest gap that would have been noticed.
     status: str
     metrics: tuple[str, ...]
     groups: tuple[tuple[str, ...], ...]

@@ -220,7 +220,9 @@ def _check(item: Mapping[str, Any], stage: str, hidden: frozenset[str]) -> Check
         metric=text(item.get("metric")),
         slice=text(item.get("slice")),
         guardrail=item.get("guardrail") is True,
-        value=Interval.of(interval) if "rule" in item else None,
+        value=Interval.of(interval) if "rule" in item or "low" in item else None,
+        found=number(item.get("observed")),
+        rows=whole(item.get("rows")),
         bound=number(item.get("required")),
         columns=tuple(line(column, 60) for column in columns),
         examples=tuple(
@@ -284,6 +286,8 @@ def _gap(item: Mapping[str, Any]) -> Gap:
         candidate=Interval.of(item.get("candidate")),
         champion=Interval.of(item.get("champion")),
         requirement=text(item.get("requirement")),
+        ratio=item.get("kind") == "ratio",
+        detectable_loss=number(item.get("detectable_loss")),
         status=status if status in STATUSES else "inconclusive",
         metrics=tuple(line(key, 60) for key in metrics),
         groups=tuple(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import jinja2
+from markupsafe import Markup
 
 from mlops_actions.report import markdown
 from mlops_actions.report.findings import NOTHING, Findings
@@ -17,6 +20,11 @@ def _finalize(value: object) -> object:
     return NOTHING if value is None else value
 
 
+def _lines(value: str | Sequence[str]) -> Markup:
+    parts = [value] if isinstance(value, str) else value
+    return Markup("<br>").join(parts)
+
+
 def render(findings: Findings, **context: object) -> str:
     """Write the report; ``context`` has ``run_url``, ``restricted`` and ``pull_request``."""
     from mlops_actions.report import charts  # Matplotlib takes its time.
@@ -29,7 +37,7 @@ def render(findings: Findings, **context: object) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"count": markdown.count, "plural": markdown.plural}
+    environment.filters |= {"count": markdown.count, "plural": markdown.plural, "lines": _lines}
     return environment.get_template("report.html.jinja").render(
         markdown.sections(findings),
         plots=charts.draw(findings),

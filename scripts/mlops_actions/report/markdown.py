@@ -183,8 +183,15 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"code": code, "short": _short, "count": count, "plural": plural}
+    environment.filters |= {
+        "code": code, "short": _short, "count": count, "plural": plural, "lines": _lines,
+    }  # fmt: skip
     return environment
+
+
+def _lines(value: str | Sequence[str]) -> Markup:
+    parts = [value] if isinstance(value, str) else value
+    return Markup("<br>").join(escape(part) for part in parts)
 
 
 def _short(digest: str | None) -> Markup | str:
@@ -227,6 +234,7 @@ def sections(findings: Findings) -> dict[str, Any]:
         "good_checks": _of_data(findings, {"pass", "skipped"}),
         "gate_checks": findings.of_stage("gate"),
         "tables": findings.tables,
+        "drawn": list(dict.fromkeys(curve.title for curve in findings.curves)),
         "other_checks": [c for c in findings.checks if c.stage in {"train", "score"}],
     }
 

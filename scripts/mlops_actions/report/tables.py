@@ -10,7 +10,6 @@ from mlops_actions.report.findings import NOTHING, STATUSES, Check
 from mlops_actions.report.reading import (
     Interval,
     items,
-    line,
     mapping,
     number,
     objects,
@@ -29,14 +28,15 @@ class Table:
         title: of the section.
         caption: what the table shows, in a sentence.
         heads: of the columns.
-        rows: as texts, each as long as the heads; the first may be a status.
+        rows: as texts, each as long as the heads; the first may be a status, or empty. Several
+            texts of a cell stand one below the other.
 
     """
 
     title: str
     caption: str
     heads: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
+    rows: tuple[tuple[str | tuple[str, ...], ...], ...]
 
     @property
     def signed(self) -> bool:
@@ -70,14 +70,12 @@ def _changes(section: Mapping[str, Any]) -> Table | None:
     caption = "Compared with the base branch. What is not stricter needs someone else's approval."
     if who:
         caption = f"Compared with the base branch; approved by {who}."
+    rows = []
+    for item in objects(section.get("changes")):
+        effect = text(item.get("effect")) or NOTHING
+        rows.append((effect, (text(item.get("text")) or NOTHING).removesuffix(f" ({effect})")))
     return Table(
-        title="Policy changes",
-        caption=caption,
-        heads=("Effect", "Change"),
-        rows=tuple(
-            (text(item.get("effect")) or NOTHING, text(item.get("text")) or NOTHING)
-            for item in objects(section.get("changes"))
-        ),
+        title="Policy changes", caption=caption, heads=("Effect", "Change"), rows=tuple(rows)
     )
 
 
@@ -106,21 +104,15 @@ def _digest(value: str | None) -> str:
 def _behaviour(checks: Collection[Check]) -> Table:
     rows = []
     for check in _of(checks, "behaviour"):
-        shown = [
+        shown = tuple(
             ", ".join(
                 f"{column}={value if value is not None else 'null'}"
                 for column, value in zip(check.columns, row, strict=True)
             )
             for row in check.examples
-        ]
-        rows.append(
-            (
-                check.status,
-                check.name.removeprefix("behaviour: "),
-                check.message or NOTHING,
-                line("; ".join(shown), 1_000) or NOTHING,
-            )
         )
+        name = check.name.removeprefix("behaviour: ")
+        rows.append((check.status, name, _broken(check), shown or NOTHING))
     return Table(
         title="Behaviour",
         caption="What a change of the input does to the answer; rows of the cases that fail.",
@@ -129,40 +121,39 @@ def _behaviour(checks: Collection[Check]) -> Table:
     )
 
 
+def _broken(check: Check) -> str:
+    """Say what a case found: how many answers break it, or how many tests passed."""
+    case = check.name.removeprefix("behaviour: ").partition(": ")[2]
+    if check.message:
+        return check.message.removeprefix(f"Behaviour, {case}: ")
+    if check.rows is None or check.found is None or not 0 <= check.found <= 1:
+        return f"{check.observed or NOTHING} of {check.required or NOTHING} tests passed"
+    return f"{round(check.found * check.rows):,} of {check.rows:,} answers break it"
+
+
+_ONCE = {"load": ("loading", "s"), "memory": ("peak memory", "B"), "size": ("model size", "B")}
+
+
 def _latency(section: Mapping[str, Any], checks: Collection[Check]) -> Table:
-    rows = [
-        (
-            check.status,
-            check.name.removeprefix("latency: "),
-            check.observed or NOTHING,
-            NOTHING,
-            NOTHING,
-            check.required or NOTHING,
-        )
-        for check in _of(checks, "latency")
-    ]
+    rows = [_cost(check) for check in _of(checks, "latency")]
     for item in objects(section.get("times")):
         ratio = Interval.of(item.get("ratio"))
         what = text(item.get("what")) or ""
         rows.append(
             (
-                "skipped",
-                f"{text(item.get('quantile')) or NOTHING} of {_KINDS.get(what, what)}, ms",
-                _number(item.get("candidate")),
-                _number(item.get("champion")),
+                "",
+                f"{text(item.get('quantile')) or NOTHING} of {_KINDS.get(what, what)}",
+                _amount(item.get("candidate"), "ms"),
+                _amount(item.get("champion"), "ms"),
                 str(ratio) if ratio else NOTHING,
                 NOTHING,
             )
         )
     once = mapping(section.get("once"))
-    for key, title in (
-        ("load", "loading, s"),
-        ("memory", "peak memory, bytes"),
-        ("size", "model size, bytes"),
-    ):
+    for key, (title, unit) in _ONCE.items():
         mine, other = (mapping(once.get(side)).get(key) for side in ("candidate", "champion"))
         if number(mine) is not None:
-            rows.append(("skipped", title, _number(mine), _number(other), NOTHING, NOTHING))
+            rows.append(("", title, _amount(mine, unit), _amount(other, unit), NOTHING, NOTHING))
     return Table(
         title="Latency",
         caption="Measured in turns. First what is asked, then everything that was measured.",
@@ -171,9 +162,37 @@ def _latency(section: Mapping[str, Any], checks: Collection[Check]) -> Table:
     )
 
 
-def _number(value: object) -> str:
+_UNITS = {", bytes": "B", ", s": "s", ", ratio": ""}
+
+
+def _cost(check: Check) -> tuple[str, ...]:
+    """Give the row of a rule: what was found, and what is allowed."""
+    name = check.name.removeprefix("latency: ")
+    unit = next((unit for end, unit in _UNITS.items() if name.endswith(end)), "ms")
+    if check.value:
+        found = str(check.value) + (f" {unit}" if unit else "")
+    else:
+        found = _amount(check.found, unit)
+    for end in _UNITS:
+        name = name.removesuffix(end)
+    values = (NOTHING, NOTHING, found) if not unit else (found, NOTHING, NOTHING)
+    return check.status, name, *values, _amount(check.bound, unit)
+
+
+def _amount(value: object, unit: str) -> str:
+    """Write a number with its unit: ``3.51 ms``, ``214 MB``."""
     found = number(value)
-    return NOTHING if found is None else plain_number(found)
+    if found is None:
+        return NOTHING
+    if unit == "B":
+        scale, prefix = next(
+            ((size, word) for size, word in _PREFIXES if abs(found) >= size), (1, "")
+        )
+        return f"{plain_number(found / scale)} {prefix}B"
+    return f"{plain_number(found)} {unit}".strip()
+
+
+_PREFIXES = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
 def _importance(section: Mapping[str, Any]) -> Table | None:

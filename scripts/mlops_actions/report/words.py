@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
-from mlops_actions.report.findings import GOOD, NOTHING, Check, Comparison, Findings
+from mlops_actions.report.findings import GOOD, NOTHING, Check, Comparison, Findings, Gap
 from mlops_actions.report.reading import Interval, plain_number
 
 _SIGNS = {"unchanged": "✅", "passed": "✅", "blessed": "✅", "inconclusive": "⚠️"}
@@ -77,8 +78,18 @@ def _decisive(findings: Findings) -> list[Check]:
     checks = findings.of_stage(findings.stage or "gate")
     failing = [check for check in checks if check.status == "fail"]
     if failing and findings.verdict != "inconclusive":
-        return failing
-    return [check for check in checks if check.status == "inconclusive"] or failing
+        return _varied(failing)
+    return _varied([check for check in checks if check.status == "inconclusive"] or failing)
+
+
+def _varied(checks: Sequence[Check]) -> list[Check]:
+    """Put one check of each kind first: forty slices must not hide that data leaked."""
+    kinds: dict[str, list[Check]] = {}
+    for check in checks:
+        kind = "metric" if check.rule else check.name.partition(":")[0]
+        kinds.setdefault("slice" if check.slice else kind, []).append(check)
+    first = [group[0] for group in kinds.values()]
+    return first + [check for group in kinds.values() for check in group[1:]]
 
 
 def _good(findings: Findings) -> list[str]:
@@ -194,7 +205,11 @@ def direction(one: Comparison) -> str:
     return "higher is better" if one.greater_is_better else "lower is better"
 
 
-def noticed(one: Comparison) -> str:
-    """Say from which size on a loss would have been noticed, with 80 % power."""
+def noticed(one: Comparison | Gap) -> str:
+    """Say from which size on a loss or a gap would have been noticed, with 80 % power."""
     loss = one.detectable_loss
-    return NOTHING if loss is None else f"from {plain_number(loss, 3)}"
+    if loss is None:
+        return NOTHING
+    if isinstance(one, Gap) and one.ratio:
+        return f"below {plain_number(1 - loss, 3)}" if loss < 1 else "nothing"
+    return f"from {plain_number(loss, 3)}" if math.isfinite(loss) else "nothing"
