@@ -5,13 +5,15 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import polars as pl
 import pytest
 
 from mlops_actions import config, evidence, validate
 from mlops_actions.cli import main
-from mlops_actions.errors import ConfigurationError
+from mlops_actions.errors import ConfigurationError, Failure
+from mlops_actions.project import Environment
 
 START = datetime.datetime(2013, 1, 1)  # noqa: DTZ001 - the data has no time zone.
 
@@ -628,6 +630,55 @@ def test_exit_codes_and_annotations(make, monkeypatch, capsys):
     (make.folder / "data" / "train.parquet").unlink()
     assert main(call) == 2
     assert "::error file=" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("data/train.", "data/none.", "mlops.yaml:12: data/none.parquet does not exist"),
+        ("schema.yaml", "other.yaml", "mlops.yaml:11: The schema other.yaml does not exist"),
+        ("schema.yaml", "pkg.checks:Flights", "neither uv.lock nor requirements.txt"),
+    ],
+)  # fmt: skip
+def test_what_is_no_bad_data_leaves_evidence_of_why(make, monkeypatch, old, new, message):
+    project = make.project()
+    text = project.file.read_text()
+    assert old in text
+    project.file.write_text(text.replace(old, new))
+    monkeypatch.setenv("GITHUB_OUTPUT", str(make.folder / "outputs"))
+    assert main(["validate", "--config", str(project.file), "--output", str(make.output)]) == 2
+    assert make.read("validate.json")["predicate"]["verdict"] == "failed"
+    (found,) = make.read("validate.json")["predicate"]["checks"]
+    assert (found["name"], found["status"]) == ("configuration", "fail")
+    assert message in found["message"]
+    assert (
+        evidence.sha256_file(make.output / "validate.json") in (make.folder / "outputs").read_text()
+    )
+
+
+def test_a_schema_that_cannot_be_imported_leaves_evidence_of_why(make, monkeypatch):
+    project = make.project()
+    project.file.write_text(project.file.read_text().replace("schema.yaml", "pkg.checks:Flights"))
+    here = Environment(folder=Path(sys.prefix), digest="0", python_version="3.11")
+    monkeypatch.setattr(validate, "prepare", lambda _: here)
+    assert main(["validate", "--config", str(project.file), "--output", str(make.output)]) == 2
+    (found,) = make.read("validate.json")["predicate"]["checks"]
+    assert found["status"] == "fail"
+    assert "pkg.checks:Flights" in found["message"]
+
+
+def test_data_that_could_not_be_had_is_inconclusive(make, monkeypatch):
+    project = make.project()
+    text = project.file.read_text().replace("  schema:", "  command: python -c 1\n  schema:")
+    project.file.write_text(text)
+
+    def unreachable(_):
+        raise Failure("The environment cannot be made.")
+
+    monkeypatch.setattr(validate, "prepare", unreachable)
+    assert main(["validate", "--config", str(project.file), "--output", str(make.output)]) == 1
+    (found,) = make.read("validate.json")["predicate"]["checks"]
+    assert (found["name"], found["status"]) == ("data", "inconclusive")
 
 
 def test_the_output_folder_never_holds_the_project(make, monkeypatch):

@@ -83,27 +83,32 @@ def run(args: argparse.Namespace) -> int:
     project = configuration.load(args.config)
     choose(project)  # A metric that does not exist is said before anything is computed.
     _clear(project, args.output)
+    try:
+        result = _validate(project, args)
+    except Failure as failure:
+        _write_problem(args.output, failure)
+        raise
+    github.set_output("verdict", result.verdict)
+    github.set_output("digest", evidence.sha256_file(args.output / "validate.json"))
+    return 0 if result.verdict == "passed" else 1
+
+
+def _validate(project: Project, args: argparse.Namespace) -> Result:
+    """Let the data be made, where the project does that, and look at it."""
     needs_project = project.config.data.command or _schema(project)[1]
     environment = prepare(project) if needs_project else None
     if environment is not None:
-        try:
-            pull_data(project, environment)
-            limit = configuration.parse_duration(project.config.train.timeout).total_seconds()
-            run_data_command(project, environment, limit)
-        except Failure as failure:
-            _write_no_data(args.output, failure)
-            raise
+        pull_data(project, environment)
+        limit = configuration.parse_duration(project.config.train.timeout).total_seconds()
+        run_data_command(project, environment, limit)
     kept = args.baseline / "evidence" / "profile.json" if args.baseline else None
-    result = validate_project(
+    return validate_project(
         project,
         args.output,
         baseline_profile=kept if kept is not None and kept.is_file() else None,
         sets=args.sets or needed_sets(project),
         run_in_project=None if environment is None else _runner(project, environment),
     )
-    github.set_output("verdict", result.verdict)
-    github.set_output("digest", evidence.sha256_file(args.output / "validate.json"))
-    return 0 if result.verdict == "passed" else 1
 
 
 def _clear(project: Project, output: Path) -> None:
@@ -118,18 +123,24 @@ def _clear(project: Project, output: Path) -> None:
     shutil.rmtree(output)
 
 
-def _write_no_data(output: Path, failure: Failure) -> None:
-    """Leave evidence that there is no data to look at, for the report."""
-    output.mkdir(parents=True)
+def _write_problem(output: Path, failure: Failure) -> None:
+    """Leave evidence of why the data was not judged, for the report.
+
+    A setting that names no file or no schema is an answer; data that could not be had is none.
+    """
+    wrong = isinstance(failure, ConfigurationError)
+    name = "configuration" if wrong else "data"
+    status: evidence.Status = "fail" if wrong else "inconclusive"
     document = evidence.statement(
         "validate",
         "failed",
-        [evidence.check("data", "inconclusive", message=failure.message)],
+        [evidence.check(name, status, message=str(failure))],
         subjects=[],
     )
-    evidence.write_json(output / "validate.json", document)
+    output.mkdir(parents=True, exist_ok=True)
+    digest = evidence.write_json(output / "validate.json", document)
     github.set_output("verdict", "failed")
-    github.set_output("digest", evidence.sha256_file(output / "validate.json"))
+    github.set_output("digest", digest)
 
 
 def needed_sets(project: Project) -> list[EvaluationSet]:
