@@ -730,3 +730,55 @@ def test_the_page_names_every_setting_and_its_example_is_read():
         assert f"| `{name}` |" in PAGE, name
     [example] = re.findall(r"```yaml\n(scan:.*?)```", PAGE, re.DOTALL)
     assert config.parse(BASE + example, Path("mlops.yaml")).config.scan.waivers
+
+
+KNOWN = vulnerability(VulnerabilityID="CVE-2025-1", FixedVersion="2.1")
+UNFIXED = {"VulnerabilityID": "CVE-2025-3", "Severity": "CRITICAL", "FixedVersion": ""}
+HIDDEN = {
+    "Class": "os-pkgs",
+    "ExperimentalModifiedFindings": [
+        {"Type": "vulnerability", "Status": "ignored", "Source": ".trivyignore", "Finding": KNOWN}
+    ],
+}
+REPORTED: dict[str, list[dict[str, Any]]] = {
+    "`CVE-2025-1`, HIGH, fixed in 2.1": [image(KNOWN)],
+    "`CVE-2025-2`, UNKNOWN": [image(vulnerability(Severity="UNKNOWN"))],
+    "`CVE-2025-3`, CRITICAL, `will_not_fix`": [
+        image(vulnerability(**UNFIXED, Status="will_not_fix"))
+    ],
+    "`CVE-2025-3`, CRITICAL, `end_of_life`": [
+        image(vulnerability(**UNFIXED, Status="end_of_life"))
+    ],
+    "Debian 10, `EOSL: true`": [image(OS={"Family": "debian", "Name": "10", "EOSL": True})],
+    "`aws-access-key-id`, LOW, in `/app/.env`": [image(results=[secret()])],
+    "`DS-0002`, HIGH, in the Dockerfile": [image(), dockerfile(ROOT_USER)],
+    "no `Results`": [{key: value for key, value in image().items() if key != "Results"}],
+    "`CVE-2025-1`, hidden by an ignore file": [image(results=[HIDDEN])],
+}
+RULES = re.findall(
+    r"^\| (.+?) \| (.+?) \| (fails|listed|a warning|waived)",
+    PAGE.partition("### An example of each rule")[2].partition("\n## ")[0],
+    re.MULTILINE,
+)
+
+
+@pytest.mark.parametrize(("reported", "given", "meaning"), RULES)
+def test_the_pages_examples_are_true(scan, reported, given, meaning):
+    days = {"a waiver until tomorrow": 1, "a waiver until today": 0}
+    if given in days:
+        policy = waiver(in_days(days[given]), id="CVE-2025-1")
+    else:
+        policy = "" if given == "the default" else f"scan: {{{given.strip('`')}}}"
+    assert scan(*REPORTED[reported], policy=policy) == (1 if meaning == "fails" else 0)
+    decided = set(scan.decisions().values())
+    if meaning == "a warning" and not decided:  # Of the image, not of a finding.
+        assert "::warning::" in scan.text
+    elif decided:
+        assert decided == {{"fails": "fail", "a warning": "warn"}.get(meaning, meaning)}
+
+
+def test_every_rule_of_the_policy_has_an_example():
+    assert {reported for reported, _, _ in RULES} == set(REPORTED)
+    shown = " ".join(given for _, given, _ in RULES)
+    for name in config.Scan.model_fields.keys() - {"waivers", "max_waiver_days"}:
+        assert f"`{name}: " in shown, name

@@ -59,9 +59,11 @@ def markdown(judgement: Judgement, image: str | None, notes: Sequence[str] = ())
     lines = [f"### {sign} Scan of the image: {word}"]
     if image:
         lines += ["", f"`{image}`"]
-    for head, checks in (("", judgement.reasons), ("Warning: ", judgement.tolerated)):
-        for one in checks:
-            lines += ["", f"{head}{_cell(one['name'])}: {_text(one.get('message', 'failed'))}"]
+    said = [("", one) for one in judgement.reasons]
+    said += [("Warning: ", one) for one in judgement.tolerated]
+    lines += [""] * bool(said)
+    for head, one in said:
+        lines.append(f"- {head}{_cell(one['name'])}: {_text(one.get('message', 'failed'))}")
     lines += _table(
         ["Severity", "Finding", "Package", "Installed", "Fixed in", "Where", "Title", "Why"],
         (
