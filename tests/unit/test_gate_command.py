@@ -112,3 +112,75 @@ def test_a_broken_file_is_rejected_not_a_crash(files, capsys):
     assert gate(files) == 1
     assert "cannot be read as Parquet" in capsys.readouterr().out
     assert predicate(files)["verdict"] == "rejected"
+
+
+def test_the_anchor_is_asked_too(files):
+    assert gate(files, anchor=files["champion"]) == 0
+    assert [row["against"] for row in predicate(files)["metrics"]] == ["champion", "anchor"]
+    better = files["champion"].with_name("better.parquet")
+    answers(rows(1000), noise=0, seed=2).with_columns(
+        probability_1=pl.col("target") * 0.8 + 0.1, probability_0=0.9 - pl.col("target") * 0.8
+    ).write_parquet(better)
+    assert gate(files, anchor=better) == 1
+    assert "roc_auc against the anchor" in predicate(files)["reasons"][0]
+
+
+def test_verdicts_before_this_one_ask_for_more(files, capsys):
+    assert gate(files, set="release", earlier=4) == 0
+    body = predicate(files)
+    assert body["policy"]["verdict"] == 5
+    assert body["policy"]["level"] > 0.99
+    assert gate(files, earlier=4) == 2
+    assert "Only verdicts on the release set count" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("newest", "code", "said"),
+    [(2, 0, "Overruled by ada, up to version 3"), (3, 1, "it ended with version 3"), (None, 1, "")],
+)
+def test_an_override_lets_through_until_its_version(files, newest, code, said):
+    override = '  override: {who: ada, why: "The old one must go.", until: 3}\n'
+    files["config"].write_text(files["config"].read_text() + override)
+    more = {} if newest is None else {"newest-version": newest}
+    assert gate(files, candidate="bad", **more) == code
+    body = predicate(files)
+    assert any(said in text for text in body["warnings"])
+    assert (body["override"] is not None) == (code == 0)
+    if newest is None:
+        assert any("is not known" in text for text in body["warnings"])
+
+
+def test_the_champions_own_evidence_is_expected_and_told(files):
+    assert gate(files) == 0
+    earlier = files["output"].with_name("champion.json")
+    document = json.loads(files["output"].read_text())
+    document["predicate"]["override"] = {"verdict": "rejected", "who": "ada", "why": "It must."}
+    earlier.write_text(json.dumps(document))
+    fewer = pl.read_parquet(files["candidate"]).filter(pl.col("origin") != "JFK")
+    other = pl.read_parquet(files["champion"]).filter(pl.col("origin") != "JFK")
+    files |= write(files["candidate"].parent, fewer=fewer, other=other)
+    assert gate(files, candidate="fewer", champion="other") == 0
+    assert gate(files, "fewer", "other", **{"champion-evidence": earlier}) == 1
+    body = predicate(files)
+    assert "The champion was judged on the slice origin=JFK" in body["reasons"][0]
+    assert "The champion was let through against the verdict rejected by ada" in body["warnings"][0]
+
+
+def test_rows_up_to_the_cut_off_are_left_out(files):
+    head = HEAD.replace("id: row", "id: row\ntime: day").removesuffix("gate:\n")
+    files["config"].write_text(head + GATE)
+    for name in ("candidate", "champion"):
+        frame = pl.read_parquet(files[name])
+        day = pl.datetime(2026, 1, 1) + pl.duration(days=pl.col("id") // 10)
+        frame.with_columns(time=day).write_parquet(files[name])
+    assert gate(files, cutoff="2026-01-10T23:00") == 0
+    assert predicate(files)["evaluation"]["development"]["left_out"] == 100
+    with pytest.raises(SystemExit):
+        gate(files, cutoff="yesterday")
+
+
+def test_what_a_handover_says_itself_is_not_given(files, capsys):
+    words = ["gate", "--handover", str(files["candidate"].parent), "--earlier", "3"]
+    words += ["--config", str(files["config"]), "--output", str(files["output"])]
+    assert cli.main(words) == 2
+    assert "--earlier goes with --candidate" in capsys.readouterr().err

@@ -6,7 +6,7 @@ from gate_files import answers, project, rows, write
 from mlops_actions.errors import ConfigurationError
 from mlops_actions.evidence import check
 from mlops_actions.gate import approval, identity
-from mlops_actions.gate.decision import SetInput, judge
+from mlops_actions.gate.decision import Extra, SetInput, judge
 from mlops_actions.gate.identity import Overlap
 from mlops_actions.gate.override import Override, overrule
 
@@ -69,7 +69,7 @@ def sets(tmp_path):
 def test_the_callers_checks_count(sets):
     leak = identity.unseen({"development": Overlap(rows=10, keys=3, content=0, ordinary=0.0)})
     for candidate in ("candidate", "champion"):  # A leak is no "unchanged" either.
-        judgement = judge(project(GATE), sets(candidate), baseline=None, more=leak)
+        judgement = judge(project(GATE), sets(candidate), baseline=None, extra=Extra(checks=leak))
         assert judgement.verdict == "rejected"
         assert judgement.reasons == [
             "3 rows of the development set occur in the training data, by id."
@@ -114,7 +114,7 @@ def test_what_nobody_could_read_cannot_be_overruled(sets):
 @pytest.mark.parametrize("status", ["fail", "inconclusive"])
 def test_a_policy_cannot_overrule_the_approval_that_its_change_needs(sets, status):
     more = [check(approval.NAME, status, message="Looser.")]
-    judgement = judge(project(GATE), sets("candidate"), baseline=None, more=more)
+    judgement = judge(project(GATE), sets("candidate"), baseline=None, extra=Extra(checks=more))
     with pytest.raises(ConfigurationError, match="cannot be overruled: Looser"):
         overrule(judgement, WHO)
 

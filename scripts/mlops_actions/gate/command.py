@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,36 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--champion", type=Path, help="Predictions to compare with, as Parquet.")
     parser.add_argument(
+        "--champion-evidence",
+        type=Path,
+        help="The gate.json of the champion: slices it was judged on must be there, and an "
+        "override is told.",
+    )
+    parser.add_argument(
+        "--anchor",
+        type=Path,
+        help="Predictions of the best earlier model, which the candidate must not fall behind "
+        "either.",
+    )
+    parser.add_argument(
+        "--cutoff",
+        type=_moment,
+        action="append",
+        default=[],
+        help="Newest time in a model's training data: rows up to it, and data.gap, are left out. "
+        "May be given for each model.",
+    )
+    parser.add_argument(
+        "--earlier",
+        type=_count,
+        help="With --set release: how many verdicts the set has given before.",
+    )
+    parser.add_argument(
+        "--newest-version",
+        type=_count,
+        help="The newest registered version; gate.override counts while it is below `until`.",
+    )
+    parser.add_argument(
         "--evaluation",
         type=Path,
         help="File with target, group, weight, time and slice columns, under the names in "
@@ -46,9 +77,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _moment(text: str) -> datetime.datetime:
+    try:
+        return datetime.datetime.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text} is no time such as 2026-01-31T12:00") from None
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text} is no whole number from 0")
+    return int(text)
+
+
+_OF_FILES = ("champion", "champion_evidence", "anchor", "evaluation", "earlier", "newest_version")
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Judge, write the evidence, print the table; give the exit code."""
     if arguments.handover is not None:
+        given = [name for name in _OF_FILES if getattr(arguments, name) is not None]
+        if given or arguments.cutoff:
+            flag = (given or ["cutoff"])[0].replace("_", "-")
+            raise ConfigurationError(f"--{flag} goes with --candidate: a handover says it itself.")
         from mlops_actions.gate import verdict
 
         return verdict.run(arguments)
@@ -57,19 +108,19 @@ def run(arguments: argparse.Namespace) -> int:
         "candidate": arguments.candidate,
         "champion": arguments.champion,
         "evaluation": arguments.evaluation,
+        "anchor": arguments.anchor,
     }
-    for name, path in files.items():
+    before = {"champion-evidence": arguments.champion_evidence}
+    for name, path in (files | before).items():
         if path is not None and not path.is_file():
             raise ConfigurationError(f"There is no such file, given as --{name}.", file=path)
+    if arguments.earlier is not None and arguments.set != "release":
+        raise ConfigurationError("Only verdicts on the release set count: --earlier with it.")
 
-    # After the cheap errors: polars and numpy take a third of a second.
-    from mlops_actions.gate.decision import SetInput, judge
-
-    given = SetInput(**files)
-    judgement = judge(project, {arguments.set: given}, baseline=None)
+    judgement = _judge(project, arguments, files)
     inputs = [
         evidence.subject(name, evidence.sha256_file(path))
-        for name, path in (*files.items(), ("config", arguments.config))
+        for name, path in (*files.items(), *before.items(), ("config", arguments.config))
         if path is not None
     ]
     document = evidence.statement(
@@ -84,6 +135,30 @@ def run(arguments: argparse.Namespace) -> int:
     announce(judgement)
     print(table(judgement))  # noqa: T201 - The command's data.
     return 1 if judgement.stops else 0
+
+
+def _judge(
+    project: configuration.Project, arguments: argparse.Namespace, files: dict[str, Any]
+) -> Judgement:
+    # After the cheap errors: polars and numpy take a third of a second.
+    from mlops_actions.gate.decision import Extra, SetInput, expected_slices, judge
+    from mlops_actions.gate.override import consider, overruled
+
+    baseline: dict[str, Any] | None = None
+    warnings: list[str] = []
+    if arguments.champion_evidence is not None:
+        known = evidence.read(arguments.champion_evidence, "gate")
+        baseline = {"slices": expected_slices(project.config, known)}
+        warnings = overruled(known, "The champion")
+    judgement = judge(
+        project,
+        {arguments.set: SetInput(**files, cutoffs=tuple(arguments.cutoff))},
+        baseline=baseline,
+        earlier=arguments.earlier,
+        extra=Extra(warnings=warnings),
+    )
+    override = project.config.gate.override
+    return consider(judgement, override, newest=arguments.newest_version, where=None)
 
 
 def announce(judgement: Judgement) -> None:

@@ -140,7 +140,7 @@ def judge(
     *,
     baseline: Mapping[str, Any] | None,
     earlier: int | None = None,
-    more: Sequence[Check] = (),
+    extra: Extra | None = None,
 ) -> Judgement:
     """Read the predictions of every set and decide.
 
@@ -152,14 +152,14 @@ def judge(
             is what `judged_slices` gives of its own evidence); ``None`` without one.
         earlier: how many verdicts the release set has given before, where that is counted; the
             level is then corrected for it (see `wear`).
-        more: the caller's checks, such as those of `identity`; they count like ours.
+        extra: what the caller judged besides, such as `identity`; it counts like ours.
 
     Raises:
         ConfigurationError: the policy names a metric that does not exist or does not fit.
 
     """
     policy, paired = read(project, sets)
-    return decide(policy, paired, baseline=baseline, earlier=earlier, extra=Extra(checks=[*more]))
+    return decide(policy, paired, baseline=baseline, earlier=earlier, extra=extra)
 
 
 def read(project: Project, sets: Mapping[str, SetInput]) -> tuple[Policy, list[PairedSet]]:
@@ -283,6 +283,27 @@ def judged_slices(predicate: Mapping[str, Any]) -> dict[str, list[str]]:
         if row["metric"] is not None and not row.get("cut") and row["slice"] not in names:
             names.append(row["slice"])
     return found
+
+
+def expected_slices(config: Config, predicate: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Return by set what a champion was judged on, by its evidence, and the policy still asks for.
+
+    Values of sensitive columns are numbered anew each time, so that those are not expected.
+    """
+    cuts = [part.columns for part in config.gate.slices]
+    cuts = [columns for columns in cuts if not set(columns) & set(config.sensitive)]
+    return {
+        name: [one for one in judged if any(_is_of(one, columns) for columns in cuts)]
+        for name, judged in judged_slices(predicate).items()
+    }
+
+
+def _is_of(name: str, columns: Sequence[str]) -> bool:
+    """Whether a slice's name, such as ``origin=JFK, hour=5``, is one of these columns."""
+    parts = name.split(", ")
+    return len(parts) == len(columns) and all(
+        part.startswith(f"{column}=") for part, column in zip(parts, columns, strict=True)
+    )
 
 
 def verdict_of(checks: Sequence[Check]) -> Verdict:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any
 
+from mlops_actions import config
 from mlops_actions.errors import ConfigurationError
 from mlops_actions.evidence import check
 from mlops_actions.gate.approval import NAME as POLICY_CHANGES
@@ -31,6 +34,46 @@ class Override:
             value = getattr(self, field.name)
             if not value.strip() or any(ord(character) < 32 for character in value):  # noqa: PLR2004
                 raise ConfigurationError(f"An override says in one line {field.name}.")
+
+
+def consider(
+    judgement: Judgement, wanted: config.Override | None, *, newest: int | None, where: str | None
+) -> Judgement:
+    """Overrule where ``mlops.yaml`` says so; a judgement it does not reach says why not.
+
+    Args:
+        judgement: the gate's own.
+        wanted: ``gate.override``.
+        newest: the newest registered version, which must be below ``until``; ``None`` where that
+            is not known.
+        where: why an override does not count here at all, or ``None``.
+
+    """
+    if wanted is None:
+        return judgement
+    reason = where
+    if reason is None and newest is None:
+        reason = "the newest registered version is not known"
+    elif reason is None and newest is not None and newest >= wanted.until:
+        reason = f"it ended with version {wanted.until}"
+    if reason is None:
+        try:
+            return overrule(
+                judgement, Override(who=wanted.who, why=wanted.why, until=str(wanted.until))
+            )
+        except ConfigurationError as problem:
+            reason = problem.message
+    note = f"gate.override was not used: {reason}."
+    return dataclasses.replace(judgement, warnings=[*judgement.warnings, note])
+
+
+def overruled(predicate: Mapping[str, Any], who: str) -> list[str]:
+    """Say of a version, from its gate's evidence, that it was let through against a verdict."""
+    override = predicate.get("override")
+    if not isinstance(override, dict):
+        return []
+    said = f"{who} was let through against the verdict {override.get('verdict')} by "
+    return [f"{said}{override.get('who')}: {override.get('why')}"]
 
 
 def overrule(judgement: Judgement, override: Override) -> Judgement:

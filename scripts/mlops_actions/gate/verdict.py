@@ -10,7 +10,7 @@ from typing import Any
 
 from mlops_actions import clock, config, evidence, github, probe, report
 from mlops_actions.config import Project
-from mlops_actions.errors import ConfigurationError, Failure
+from mlops_actions.errors import Failure
 from mlops_actions.gate import (
     approval,
     behaviour,
@@ -26,12 +26,12 @@ from mlops_actions.gate.decision import (
     Judgement,
     choose,
     decide,
-    judged_slices,
+    expected_slices,
     read,
     verdict_of,
 )
 from mlops_actions.gate.handover import Handover, Unjudged
-from mlops_actions.gate.override import Override, overrule
+from mlops_actions.gate.override import consider, overruled
 from mlops_actions.gate.predictions import PairedSet, SetInput
 from mlops_actions.gate.smoke import judge_smoke
 from mlops_actions.registry import branch_of
@@ -202,35 +202,19 @@ def _identity(
 
 def _baseline(loaded: Project, received: Handover) -> dict[str, Any] | None:
     """Give the baseline with the slices that it was judged on and that are still asked for."""
-    baseline = received.baseline["baseline"]
+    baseline: dict[str, Any] | None = received.baseline["baseline"]
     gate = received.baseline_folder / "evidence" / "gate.json"
     if baseline is None or not gate.is_file():
-        return baseline  # type: ignore[no-any-return]
-    cuts = [part.columns for part in loaded.config.gate.slices]
-    cuts = [columns for columns in cuts if not set(columns) & set(loaded.config.sensitive)]
-    slices = {
-        name: [one for one in judged if any(_is_of(one, columns) for columns in cuts)]
-        for name, judged in judged_slices(evidence.read(gate, "gate")).items()
-    }
-    return {**baseline, "slices": slices}
-
-
-def _is_of(name: str, columns: Sequence[str]) -> bool:
-    """Whether a slice's name, such as ``origin=JFK, hour=5``, is one of these columns."""
-    parts = name.split(", ")
-    return len(parts) == len(columns) and all(
-        part.startswith(f"{column}=") for part, column in zip(parts, columns, strict=True)
-    )
+        return baseline
+    return {**baseline, "slices": expected_slices(loaded.config, evidence.read(gate, "gate"))}
 
 
 def _history(received: Handover) -> list[str]:
     """Say what must not be forgotten of the baseline: that its verdict was overruled."""
     gate = received.baseline_folder / "evidence" / "gate.json"
-    override = evidence.read(gate, "gate").get("override") if gate.is_file() else None
-    if not isinstance(override, dict):
+    if not gate.is_file():
         return []
-    said = f"The baseline, version {received.version}, was let through against the verdict "
-    return [said + f"{override.get('verdict')} by {override.get('who')}: {override.get('why')}"]
+    return overruled(evidence.read(gate, "gate"), f"The baseline, version {received.version},")
 
 
 def _earlier(loaded: Project, release: str) -> int:
@@ -295,24 +279,10 @@ def _next_anchor(judgement: Judgement, received: Handover) -> dict[str, str | No
 
 def _overrule(loaded: Project, judgement: Judgement, received: Handover) -> Judgement:
     """Let the candidate through where someone says so, on the default branch."""
-    wanted = loaded.config.gate.override
-    if wanted is None:
-        return judgement
     newest = max((int(version) for version in received.baseline["aliases"].values()), default=0)
-    reason = None
-    if not github.event().on_default_branch:
-        reason = "it counts on the default branch only"
-    elif newest >= wanted.until:
-        reason = f"it ended with version {wanted.until}"
-    else:
-        try:
-            return overrule(
-                judgement, Override(who=wanted.who, why=wanted.why, until=str(wanted.until))
-            )
-        except ConfigurationError as problem:
-            reason = problem.message
-    note = f"gate.override was not used: {reason}."
-    return dataclasses.replace(judgement, warnings=[*judgement.warnings, note])
+    here = github.event().on_default_branch
+    where = None if here else "it counts on the default branch only"
+    return consider(judgement, loaded.config.gate.override, newest=newest, where=where)
 
 
 def _plain(
