@@ -13,7 +13,7 @@ from typing import Any
 
 from mlops_actions import config, evidence, github, project
 from mlops_actions.config import Project, Smoke, parse_duration
-from mlops_actions.errors import ConfigurationError, Failure
+from mlops_actions.errors import Failure
 from mlops_actions.pipeline import fetch_base, git
 from mlops_actions.score import predict
 from mlops_actions.tracked_run import Store, write_evidence
@@ -69,14 +69,14 @@ def _base_branch(loaded: Project, settings: Smoke, handover: Path) -> evidence.C
     relative = loaded.folder.resolve().relative_to(top.resolve())
     with tempfile.TemporaryDirectory(prefix="mlops-base-") as scratch:
         worktree = Path(scratch) / "worktree"
-        commit = fetch_base(top)
-        git(top, "worktree", "add", "--quiet", "--detach", str(worktree), commit)
         try:
+            commit = fetch_base(top)
+            git(top, "worktree", "add", "--quiet", "--detach", str(worktree), commit)
             with github.group(f"The base branch, {commit[:12]}, on the same sample"):
                 return _train_base(
                     worktree / relative / loaded.file.name, settings, handover, Path(scratch), name
                 )
-        except (ConfigurationError, Failure) as problem:
+        except Failure as problem:
             message = f"The base branch cannot be trained: {problem.message}"
             github.warning(message)
             return evidence.check(name, "inconclusive", message=message)

@@ -219,6 +219,29 @@ def test_a_smoke_run_that_fails_leaves_a_failed_run(
     assert evidence.read(handover / "train.json", "train")["verdict"] == "failed"
 
 
+@pytest.mark.parametrize("known", [False, True], ids=["no base", "a base out of reach"])
+def test_a_base_branch_out_of_reach_is_inconclusive(
+    asked: Environments,
+    environment: Environment,
+    handover: Path,
+    repository: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    known: bool,
+) -> None:
+    event = {"pull_request": {"base": {"sha": "1" * 40}} if known else {}}
+    (repository / "event.json").write_text(json.dumps(event))
+    monkeypatch.setenv("GITHUB_EVENT_PATH", str(repository / "event.json"))
+    github.event.cache_clear()
+    asked.answers = [""]
+    loaded = parse(CONFIG.replace("floor: 0.1", "floor: 0.1, max_loss: 0.1"), repository / "a.yaml")
+    assert smoke.train(loaded, environment, handover, {"pipeline_digest": "0"}) == 0
+    checks = evidence.read(handover / "train.json", "train")["checks"]
+    assert {item["name"]: item["status"] for item in checks} == {
+        "training": "pass",
+        "base_branch": "inconclusive",
+    }
+
+
 def test_a_broken_store_does_not_hide_the_first_error(
     asked: Environments,
     environment: Environment,

@@ -656,6 +656,24 @@ def test_what_is_no_bad_data_leaves_evidence_of_why(make, monkeypatch, old, new,
     )
 
 
+@pytest.mark.parametrize(
+    ("metric", "message"),
+    [
+        ("roc_aucc", "The metric 'roc_aucc' does not exist. Did you mean roc_auc"),
+        ("r2", "The metric 'r2' is not for a classification"),
+        ("loss_cost", "A smoke run cannot judge loss_cost"),
+    ],
+)
+def test_a_smoke_metric_that_cannot_be_judged_is_said_first(make, capsys, metric, message):
+    project = make.project()
+    text = f"{project.file.read_text()}smoke:\n  command: x\n  floor: 0\n  metric: {metric}\n"
+    project.file.write_text(text)
+    assert main(["validate", "--config", str(project.file), "--output", str(make.output)]) == 2
+    line = len(text.splitlines())
+    assert f"mlops.yaml:{line}: {message}" in capsys.readouterr().err
+    assert not make.output.exists()
+
+
 def test_a_schema_that_cannot_be_imported_leaves_evidence_of_why(make, monkeypatch):
     project = make.project()
     project.file.write_text(project.file.read_text().replace("schema.yaml", "pkg.checks:Flights"))

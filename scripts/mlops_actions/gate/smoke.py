@@ -12,11 +12,35 @@ from mlops_actions import evidence
 from mlops_actions.config import Project
 from mlops_actions.gate import predictions
 from mlops_actions.gate.handover import Handover
-from mlops_actions.gate.metrics import UnknownMetric, lookup
+from mlops_actions.gate.metrics import Metric, UnknownMetric, lookup
 from mlops_actions.gate.predictions import SetInput
 from mlops_actions.gate.statistics import Undefined, compare
 from mlops_actions.smoke import BASE
 from mlops_actions.validate import needed_sets
+
+
+def metric_of(loaded: Project) -> Metric | None:
+    """Look up ``smoke.metric``, if there is a section smoke.
+
+    Raises :class:`ConfigurationError` at its line when it does not exist, or reads a column of the
+    predictions that a smoke run has not.
+    """
+    settings, config = loaded.config.smoke, loaded.config
+    if settings is None:
+        return None
+    try:
+        metric = lookup(
+            settings.metric, config.task, classes=len(config.labels) if config.labels else None
+        )
+    except UnknownMetric as problem:
+        raise loaded.error(str(problem), "smoke", "metric") from None
+    if not metric.needs <= {"prediction", "probability"}:
+        raise loaded.error(
+            f"A smoke run cannot judge {settings.metric}: it reads predictions or probabilities.",
+            "smoke",
+            "metric",
+        )
+    return metric
 
 
 def judge_smoke(
@@ -31,13 +55,8 @@ def judge_smoke(
     name = needed_sets(loaded)[0]
     folder = received.folder / "predictions" / name
     base = folder / f"{BASE}.parquet"
-    labels = loaded.config.labels
-    try:
-        metric = lookup(
-            settings.metric, loaded.config.task, classes=len(labels) if labels else None
-        )
-    except UnknownMetric as problem:
-        raise loaded.error(str(problem), "smoke", "metric") from None
+    metric = metric_of(loaded)
+    assert metric is not None  # noqa: S101 - as above.
     greater = metric.greater_is_better is not False
     paired = predictions.read(
         name,

@@ -82,6 +82,10 @@ def run(args: argparse.Namespace) -> int:
 
     project = configuration.load(args.config)
     choose(project)  # A metric that does not exist is said before anything is computed.
+    if project.config.smoke is not None:
+        from mlops_actions.gate.smoke import metric_of
+
+        metric_of(project)
     _clear(project, args.output)
     try:
         result = _validate(project, args)
