@@ -31,6 +31,15 @@ def test_front_door_and_actions_agree():
     assert list(stack.declaration_problems(front, OURS)) == []
 
 
+def test_user_code_runs_without_credentials():
+    """Steps that run user code take no token; before them, one step of `validate` does."""
+    actions = {source.stem: list(source.steps) for source in STAGE_ACTIONS}
+    baseline, validate = actions["validate"]
+    assert "GITHUB_TOKEN" in baseline["env"]
+    for step in [validate, *actions["train"], *actions["score"]]:
+        assert set(step["env"]) <= {"CONFIG", "DIRECTORY", "FORCE", "MLOPS_ENV"}
+
+
 def test_one_default_a_name():
     assert list(stack.default_problems(PUBLIC_WORKFLOWS + ACTIONS)) == []
 

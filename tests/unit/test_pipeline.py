@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from mlops_actions import github, pipeline
+from mlops_actions import cli, github, pipeline
 from mlops_actions.config import Project, parse
 from mlops_actions.errors import Failure
 
@@ -147,3 +147,27 @@ def test_the_base_commit_is_fetched_once(
     request_of(None)
     with pytest.raises(Failure, match="names no commit"):
         pipeline.fetch_base(folder)
+
+
+SMOKE = """\
+pull-request: smoke
+smoke: {command: train, sample: 0.1, metric: r2, floor: 0, max_loss: 0.1}
+"""
+
+
+@pytest.mark.parametrize(("smoke", "fetched"), [(SMOKE, True), ("", False)])
+def test_a_smoke_run_has_its_base_commit_before_any_user_code(
+    tmp_path: Path, request_of: Callable[[str | None], None], smoke: str, *, fetched: bool
+) -> None:
+    origin, folder = tmp_path / "origin", tmp_path / "work"
+    for repository in (origin, folder):
+        subprocess.run(["git", "init", "--quiet", repository], check=True)
+    commit(origin, a="1")
+    base = pipeline.git(origin, "rev-parse", "HEAD").strip()
+    pipeline.git(folder, "remote", "add", "origin", origin.as_uri())
+    (folder / "mlops.yaml").write_text(MINIMAL + smoke)
+    request_of(base)
+    arguments = ["--config", str(folder / "mlops.yaml"), "fetch", "--output", str(tmp_path / "out")]
+    assert cli.main(["registry", *arguments]) == 0
+    there = ["git", "-C", folder, "cat-file", "-e", base]
+    assert (subprocess.run(there, check=False).returncode == 0) is fetched

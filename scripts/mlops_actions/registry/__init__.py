@@ -1,5 +1,6 @@
 """Look at the registry: fetch what a candidate is compared with, or open MLflow's own page.
 
+For a smoke run that is the base branch's commit, too: later steps run user code without a token.
 MLFLOW_TRACKING_URI names a server; without it the registry is the branch mlops-state of the
 repository's remote origin.
 """
@@ -14,6 +15,7 @@ from pathlib import Path
 
 from mlops_actions import config, github, uv
 from mlops_actions.errors import ConfigurationError, Failure
+from mlops_actions.pipeline import fetch_base
 from mlops_actions.state import Branch
 
 
@@ -39,6 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
             project, arguments.output, branch_of(project), model=not arguments.no_model
         )
         found = document["baseline"]
+        _bring_base(project)
         github.info(
             f"Baseline: {found['alias']}, version {found['version']}"
             if found
@@ -46,6 +49,17 @@ def run(arguments: argparse.Namespace) -> int:
         )
         return 0
     return _ui(project, arguments.port)
+
+
+def _bring_base(project: config.Project) -> None:
+    from mlops_actions.train import training_mode
+
+    smoke = project.config.smoke
+    if training_mode(project) == "smoke" and smoke and smoke.max_loss is not None:
+        try:
+            fetch_base(project.folder)
+        except Failure as problem:  # The smoke run says it again, where it counts.
+            github.warning(f"The base branch is out of reach: {problem.message}")
 
 
 def branch_of(project: config.Project) -> Branch:
