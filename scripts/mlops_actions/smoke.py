@@ -88,7 +88,7 @@ def _base_branch(loaded: Project, settings: Smoke, handover: Path) -> evidence.C
 def _train_base(
     file: Path, settings: Smoke, handover: Path, scratch: Path, name: str
 ) -> evidence.Check:
-    from mlops_actions.validate import source
+    from mlops_actions.validate import manifest, open_set
 
     base = config.load_elsewhere(file)
     if base.config.smoke is None:
@@ -110,10 +110,12 @@ def _train_base(
         path = base.config.data.evaluation_path(evaluation)
         if path is None:
             continue
-        files = [
-            {"path": str(found.resolve().relative_to(base.folder.resolve()))}
-            for found in source.find(base, path, "data", "evaluation")
-        ]
-        outputs[handover / "predictions" / evaluation / f"{BASE}.parquet"] = {"files": files}
+        opened = open_set(base, path, scratch / evaluation)
+        ids = scratch / f"{evaluation}.parquet"
+        manifest.write_keys(opened, [base.config.id], ids)
+        outputs[handover / "predictions" / evaluation / f"{BASE}.parquet"] = {
+            "files": [{"path": file} for file in opened.names],
+            "ids": str(ids),
+        }
     predict(base, environment, scratch / "run" / "model", outputs)
     return evidence.check(name, "pass")

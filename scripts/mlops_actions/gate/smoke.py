@@ -71,7 +71,7 @@ def judge_smoke(
         quantiles=[],
         losses=[],
     )
-    checks = list(paired.checks)
+    checks = [_of_base(item) for item in paired.checks]
     value = loss = None
     if paired.candidate is not None and not any(c["status"] == "fail" for c in checks):
         try:
@@ -108,6 +108,15 @@ def judge_smoke(
     if told["status"] != "pass" and told.get("message"):
         warnings.append(f"Not compared with the base branch: {told['message']}.")
     return verdict, checks, {"mode": "smoke", "warnings": warnings}
+
+
+def _of_base(item: evidence.Check) -> evidence.Check:
+    """Say of the base branch what is said of a champion, in whose place it stands here."""
+    if item["status"] != "fail" or item.get("side") != "champion":
+        return item
+    said = item.get("message", "").replace("champion", "base branch's model")
+    advice = "A smoke run cannot compare a change of the rows; the label full-training can."
+    return item | {"message": f"{said} {advice}"}
 
 
 def _bound(

@@ -254,6 +254,18 @@ def _datasets(project: Project, sets: Sequence[EvaluationSet]) -> list[_Dataset]
     return datasets
 
 
+def open_set(project: Project, path: str, scratch: Path) -> Source:
+    """Open the files of an evaluation set with the types that :func:`validate_project` gives them.
+
+    ``scratch`` is a folder that is made for the Parquet of CSV files.
+    """
+    yaml_schema, _ = _schema(project)
+    text = schema.text_columns(yaml_schema) if yaml_schema is not None else set()
+    found = source.find(project, path, "data", "evaluation")
+    scratch.mkdir(parents=True)
+    return source.open_files(project, path, found, scratch=scratch, text=text)
+
+
 def _schema(project: Project) -> tuple[Any, str | None]:
     """Give the YAML schema as Pandera's object, or the name of the one that is Python."""
     named = project.config.data.schema_
