@@ -25,6 +25,11 @@ BRANCH = "mlops-state"
 SCHEMA = 1
 _MARKER = "mlops-state.json"
 _ATTEMPTS = 12
+# git's words when somebody else was faster. A rule's refusal is in words of its own: no use asking
+# again.
+_RACED = (
+    "non-fast-forward", "fetch first", "cannot lock ref", "reference already exists", "old value",
+)  # fmt: skip
 _GIT_TIMEOUT = 300  # Seconds for one git command; a fetch is the longest.
 
 T = TypeVar("T")
@@ -176,8 +181,7 @@ class Branch:
                 if pushed.returncode == 0:
                     return result
                 last = pushed.stderr.strip()
-            raced = ("non-fast-forward", "fetch first", "lock", "reference already", "old value")
-            if not any(word in last for word in raced):
+            if not any(words in last for words in _RACED):
                 break
             github.info(f"The branch {BRANCH} moved; trying again on its new state.")
             time.sleep(random.uniform(0.1, 0.5) * (attempt + 1))  # noqa: S311 - a wait, no secret.

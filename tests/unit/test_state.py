@@ -126,12 +126,32 @@ def test_a_branch_that_is_not_ours_is_left_alone(
     assert git(origin, "rev-parse", BRANCH) == before
 
 
-def test_a_refused_push_says_why(branch: Branch, origin: Path) -> None:
+def refuse(origin: Path, message: str) -> None:
     hook = origin / "hooks" / "pre-receive"
-    hook.write_text("#!/bin/sh\necho 'a rule protects this branch' >&2\nexit 1\n")
+    hook.write_text(f"#!/bin/sh\necho '{message}' >&2\nexit 1\n")
     hook.chmod(0o755)
-    with pytest.raises(Failure, match="a rule protects this branch"):
-        branch.transaction(add("a"), "x")
+
+
+@pytest.mark.parametrize("message", ["a rule protects this branch", "the branch is blocked"])
+def test_a_refused_push_says_why_and_is_not_tried_again(
+    branch: Branch, origin: Path, message: str
+) -> None:
+    refuse(origin, message)
+    tries = []
+    with pytest.raises(Failure, match=message):
+        branch.transaction(lambda checkout: tries.append(add("a")(checkout)), "x")
+    assert len(tries) == 1
+
+
+def test_a_lock_of_somebody_elses_is_waited_for(
+    branch: Branch, origin: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    branch.transaction(add("first"), "first")
+    lock = origin / "refs" / "heads" / f"{BRANCH}.lock"
+    lock.touch()
+    monkeypatch.setattr(state.time, "sleep", lambda _: lock.unlink(missing_ok=True))
+    branch.transaction(add("second"), "second")
+    assert "second" in files(origin)
 
 
 def test_no_remote_is_said(tmp_path: Path) -> None:
