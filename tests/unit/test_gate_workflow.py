@@ -275,6 +275,21 @@ def test_predictions_on_another_set_do_not_count(release: Registered) -> None:
     assert found["verdict"] == "rejected"
 
 
+@pytest.mark.parametrize("left", ["nothing", "predictions of another version"])
+def test_a_champion_that_cannot_be_loaded_is_no_bootstrap(release: Registered, left: str) -> None:
+    shutil.rmtree(release.own / "evidence" / "predictions")
+    more = {"version": "3" if left == "nothing" else "2"}
+    said = evidence.check(
+        "score:release:champion", "inconclusive", message="No such flavour.", **more
+    )
+    release.write("score", evidence.statement("score", "passed", [said], subjects=[]))
+    source = release.candidate / "predictions" / "release"
+    shutil.copyfile(source / "candidate.parquet", source / "champion.parquet")
+    found = release.judge()
+    assert found["verdict"] == "inconclusive"
+    assert ("No such flavour" if left == "nothing" else "Run it again") in found["reasons"][0]
+
+
 @pytest.mark.parametrize("status", ["fail", "inconclusive"])
 def test_a_change_that_turns_the_gate_off_is_not_approved_by_it(
     release: Registered, monkeypatch: pytest.MonkeyPatch, status: evidence.Status
