@@ -20,7 +20,7 @@ from mlops_actions.report.gather import gather
 from mlops_actions.report.html import render as render_page
 
 SAMPLES = report_samples.SAMPLES
-CONTEXT = {"run_url": None, "restricted": None, "pull_request": None}
+CONTEXT = {"commit": None, "run_url": None, "restricted": None, "pull_request": None}
 
 
 def written(folder: Path, name: str, **options: Any) -> tuple[str, str]:
@@ -223,7 +223,8 @@ def test_sensitive_columns_are_neither_printed_nor_drawn(tmp_path: Path) -> None
 def test_a_fork_tells_what_a_maintainer_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    request = {"number": 12, "head": {"repo": {"full_name": "someone/flights"}}}
+    head = {"repo": {"full_name": "someone/flights"}, "sha": "1234567890abcdef"}
+    request = {"number": 12, "head": head}
     event = github.Event(
         name="pull_request", payload={"pull_request": request}, repository="airline/flights",
         ref="refs/pull/12/merge", commit="c" * 40, actor="someone", run_id="7",
@@ -241,6 +242,9 @@ def test_a_fork_tells_what_a_maintainer_runs(
     address = "https://github.com/airline/flights/actions/runs/7"
     assert f"[{address}]({address})" in text
     assert f'href="{address}"' in page
+    # Which commit was judged stands on top: an older report is seen to be one.
+    assert "1234567890ab" in text.split("\n- ", maxsplit=1)[0]
+    assert "1234567890ab" in page.split("</header>", maxsplit=1)[0]
 
 
 def test_an_override_is_never_silent() -> None:
@@ -562,9 +566,8 @@ def test_what_was_judged_besides_metrics_is_shown_and_inert():
     assert titles == [
         "Policy changes", "Identity and wear", "Behaviour", "Latency", "Explanation",
     ]  # fmt: skip
-    context = {"run_url": None, "restricted": None, "pull_request": None}
-    text = markdown.render(found, **context)
-    page = render_page(found, **context)
+    text = markdown.render(found, **CONTEXT)
+    page = render_page(found, **CONTEXT)
     for title in titles:
         assert f"#### {title}" in text
         assert f">{title}</h2>" in page

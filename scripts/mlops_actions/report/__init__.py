@@ -52,8 +52,11 @@ def write(
         documents, title=name, problems=problems, warnings=warnings, sensitive=sensitive
     )
     event = github.event()
-    number = (event.pull_request or {}).get("number")
+    request = event.pull_request or {}
+    number = request.get("number")
     context = {
+        # A pull request runs on a merge that nobody has seen: people know its newest commit.
+        "commit": (request.get("head") or {}).get("sha") or event.commit or None,
         "run_url": event.run_url,
         "restricted": event.restricted,
         "pull_request": number if isinstance(number, int) else None,

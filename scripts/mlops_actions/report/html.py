@@ -26,7 +26,10 @@ def _lines(value: str | Sequence[str]) -> Markup:
 
 
 def render(findings: Findings, **context: object) -> str:
-    """Write the report; ``context`` has ``run_url``, ``restricted`` and ``pull_request``."""
+    """Write the report.
+
+    ``context`` has ``commit``, ``run_url``, ``restricted`` and ``pull_request``.
+    """
     from mlops_actions.report import charts  # Matplotlib takes its time.
 
     environment = jinja2.Environment(

@@ -244,7 +244,10 @@ def _of_data(findings: Findings, statuses: set[str]) -> list[Check]:
 
 
 def render(findings: Findings, **context: object) -> str:
-    """Write the report; ``context`` has ``run_url``, ``restricted`` and ``pull_request``."""
+    """Write the report.
+
+    ``context`` has ``commit``, ``run_url``, ``restricted`` and ``pull_request``.
+    """
     charts: list[Markup] = []
     for one in (row for row in findings.metrics if not row.anchored):
         chart = metric_chart(one, findings.baseline) if len(charts) < _MOST_CHARTS else None
