@@ -20,7 +20,15 @@ def test_force_trains_again(registered: Consumer) -> None:
     assert run.green
     assert verdict(run, "train") == "unchanged"
     assert "Nothing to train" not in run.log
-    assert "forcing the stage" not in run.log or "Training: done" in run.log
+    assert "Training: done" in run.log
+
+
+def test_a_schedule_registers(generated: Consumer) -> None:
+    run = generated.happens("schedule", workflow="train.yml")
+    assert set(run.event) == {"schedule"}  # No repository: nothing may need it to be told.
+    assert run.green, run.log[-5000:]
+    assert verdict(run, "train") == "blessed"
+    assert run.outputs["train"]["version"] == "1"
 
 
 @pytest.mark.parametrize("options", [{"fork": True}, {"actor": "dependabot[bot]"}])

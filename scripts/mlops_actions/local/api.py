@@ -237,7 +237,7 @@ class Api:
 
     def permission(self, login: str, _body: object) -> dict[str, Any]:
         """GET /collaborators/LOGIN/permission."""
-        owner = login == self.event["sender"]["login"]
+        owner = login == (self.event.get("sender") or {}).get("login")
         return {"permission": "write" if owner else "read", "user": {"login": login}}
 
     def dispatch(self, body: object) -> None:

@@ -49,8 +49,8 @@ class Event:
     activity: str | None
     title: str
 
-    def environment(self, slug: str) -> dict[str, str]:
-        """Give the variables that a runner sets for this event."""
+    def environment(self, slug: str, actor: str) -> dict[str, str]:
+        """Give the variables that a runner sets for this event, which ``actor`` made happen."""
         request = self.payload.get("pull_request")
         return {
             "GITHUB_REPOSITORY": slug,
@@ -59,7 +59,7 @@ class Event:
             "GITHUB_HEAD_REF": request["head"]["ref"] if request else "",
             "GITHUB_BASE_REF": request["base"]["ref"] if request else "",
             "SHA_REF": self.commit,  # act's name for GITHUB_SHA, when it is given from outside.
-            "GITHUB_TRIGGERING_ACTOR": self.payload["sender"]["login"],
+            "GITHUB_TRIGGERING_ACTOR": actor,
         }
 
 
@@ -231,7 +231,8 @@ def happen(request: Request, snapshot: Snapshot, origin: Path, memory: Path) -> 
     else:
         branch = snapshot.default_branch
         if request.name == "schedule":
-            payload["schedule"] = datetime.datetime.now(tz=datetime.UTC).strftime("%M %H * * *")
+            # GitHub documents nothing else of it: what a workflow reads besides may not be there.
+            payload = {"schedule": datetime.datetime.now(tz=datetime.UTC).strftime("%M %H * * *")}
         else:
             activity = request.activity or "local"
             payload |= {

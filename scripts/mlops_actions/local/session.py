@@ -167,7 +167,7 @@ def run_event(
                 secrets={} if request.restricted else (secrets or {}),
                 variables=variables or {},
                 environment={
-                    **happened.environment(snapshot.slug),
+                    **happened.environment(snapshot.slug, actor),
                     **_runner(snapshot.slug, file, happened, address, number * 100 + index),
                     **(environment or {}),
                 },
