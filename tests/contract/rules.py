@@ -21,6 +21,9 @@ PINNED = re.compile(r"[\w.-]+/[\w.-]+(/[\w./-]+)?@[0-9a-f]{40}")
 VERSION_COMMENT = re.compile(r"# v\d+\.\d+\.\d+$")
 KEBAB = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 UPPER_SNAKE = re.compile(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)*")
+USER_CODE = {f"$/actions/{stage}" for stage in ("validate", "train", "score", "build")}
+PUBLISH = "$/actions/publish"
+WRITING = re.compile(r"\bsecrets\.(\w*_WRITE_\w*)")
 REFERENCE = re.compile(r"\b(inputs|steps|needs)\.([\w-]+)(?:\.outputs\.([\w-]+))?")
 
 # Commits that ran in the attacks of March 2026 on these actions (GHSA-69fq-xp46-6x23,
@@ -161,12 +164,27 @@ def _writes(job: Any) -> bool:
     return any(level == "write" for level in (job.get("permissions") or {}).values())
 
 
+def _runs_user_code(job: Any) -> str | None:
+    """The action in a job that runs the user's code or dependencies, whatever the job is called."""
+    uses = [step.get("uses", "") for step in job.get("steps", [])]
+    return next((action for action in uses if action in USER_CODE), None)
+
+
 @rule
 def user_code_has_no_rights(source: Source) -> Iterator[str]:
-    """In the job ``model`` the user's code runs: it reads, and signs nothing."""
-    job = source.jobs.get("model")
-    if source.is_public_workflow and job and _writes(job):
-        yield "the job model runs the user's code and may only read"
+    """Where the user's code runs, the job reads, and signs nothing."""
+    for name, job in source.jobs.items():
+        if (action := _runs_user_code(job)) and _writes(job):
+            yield f"{name} runs the user's code ({action}) and may only read"
+
+
+@rule
+def only_publish_writes_to_mlflow(source: Source) -> Iterator[str]:
+    """The credential that writes to an MLflow server goes to no other step."""
+    for name, job in source.jobs.items():
+        others = [step for step in job.get("steps", []) if step.get("uses") != PUBLISH]
+        for secret in WRITING.findall(_expressions({**job, "steps": others})):
+            yield f"{name}: {secret} goes to {PUBLISH} only"
 
 
 @rule
@@ -187,7 +205,7 @@ def jobs_with_rights_restore_no_cache(source: Source) -> Iterator[str]:
 @rule
 def verdict_always_speaks(source: Source) -> Iterator[str]:
     """A skipped required check counts as success, so the check to require always runs."""
-    if "model" not in source.jobs or not source.is_public_workflow:
+    if not source.is_public_workflow or not any(map(_runs_user_code, source.jobs.values())):
         return
     last, job = list(source.jobs.items())[-1]
     condition = str(job.get("if", "")).replace("${{", "").replace("}}", "").strip()

@@ -150,8 +150,9 @@ def declaration_problems(callers: Iterable[Source], called: dict[str, Source]) -
                 secret = secrets.get(name)
                 # The step that registers gets the credential that writes, where there is one.
                 writing = (secret or "").replace("_TRACKING_", "_WRITE_")
-                handed = {f"${{{{ secrets.{one} }}}}" for one in (secret, writing)}
-                if secret and given.get(name) not in handed:
+                if action.stem == "publish" and writing in declared:
+                    secret = writing
+                if secret and given.get(name) != f"${{{{ secrets.{secret} }}}}":
                     yield f"{caller.name} does not hand {secret} on to {action.name}"
 
 

@@ -7,11 +7,16 @@ from rules import RULES
 from sources import Source
 
 WORKFLOW, ACTION = ".github/workflows/train.yml", "actions/train/action.yml"
+CI = ".github/workflows/ci.yml"
 SHA = "3d3c42e5aac5ba805825da76410c181273ba90b1"
 
 
-def job(body: str) -> str:
-    return "jobs:\n  model:\n" + textwrap.indent(textwrap.dedent(body), "    ")
+def job(body: str, name: str = "model") -> str:
+    return f"jobs:\n  {name}:\n" + textwrap.indent(textwrap.dedent(body), "    ")
+
+
+def uses(stage: str) -> str:
+    return f"steps:\n  - uses: $/actions/{stage}\n"
 
 
 def steps(body: str) -> str:
@@ -22,6 +27,7 @@ def composite(body: str) -> str:
     return "runs:\n  using: composite\n  steps:\n" + textwrap.indent(textwrap.dedent(body), "    ")
 
 
+HANDED = "    with:\n      tracking-token: ${{ secrets.MLFLOW_WRITE_TOKEN }}\n"
 VIOLATIONS = [
     ("run_holds_no_expression", WORKFLOW, steps("- run: echo ${{ inputs.name }}")),
     ("run_holds_no_expression", ACTION, composite("- run: echo ${{ inputs.name }}")),
@@ -69,8 +75,20 @@ VIOLATIONS = [
     ("jobs_are_complete", WORKFLOW, job("name: A\nruns-on: ubuntu-24.04")),
     ("jobs_are_complete", WORKFLOW, job("name: A\nruns-on: ubuntu-latest\ntimeout-minutes: 5")),
     ("jobs_are_complete", WORKFLOW, job("uses: $/.github/workflows/a.yml")),
-    ("user_code_has_no_rights", WORKFLOW, job("permissions:\n  contents: write # To push.")),
-    ("user_code_has_no_rights", WORKFLOW, job("permissions:\n  id-token: write # To sign.")),
+    *(
+        ("user_code_has_no_rights", WORKFLOW, job(f"permissions:\n  {scope}: write\n{step}", name))
+        for name in ("model", "verdict", "anything")
+        for scope in ("contents", "id-token")
+        for step in (uses("train"), uses("build"))
+    ),
+    ("user_code_has_no_rights", CI, job(f"permissions:\n  checks: write\n{uses('score')}")),
+    ("only_publish_writes_to_mlflow", WORKFLOW, job(f"{uses('train')}{HANDED}")),
+    ("only_publish_writes_to_mlflow", WORKFLOW, job(f"{uses('gate')}{HANDED}", "verdict")),
+    (
+        "only_publish_writes_to_mlflow",
+        WORKFLOW,
+        job(f"env:\n  TOKEN: ${{{{ secrets.MLFLOW_WRITE_TOKEN }}}}\n{uses('publish')}"),
+    ),
     (
         "jobs_with_rights_restore_no_cache",
         WORKFLOW,
@@ -81,9 +99,13 @@ VIOLATIONS = [
         WORKFLOW,
         job("permissions:\n  contents: write\nsteps:\n  - uses: actions/cache/restore@v1"),
     ),
-    ("verdict_always_speaks", WORKFLOW, "jobs:\n  model: {}\n  verdict:\n    needs: model"),
-    ("verdict_always_speaks", WORKFLOW, "jobs:\n  verdict:\n    if: always()\n  model: {}"),
-    ("verdict_always_speaks", WORKFLOW, job("steps: []")),
+    ("verdict_always_speaks", WORKFLOW, job(uses("train")) + "  verdict:\n    needs: model\n"),
+    (
+        "verdict_always_speaks",
+        WORKFLOW,
+        f"jobs:\n  verdict:\n    if: always()\n{job(uses('train'), 'any').removeprefix('jobs:')}",
+    ),
+    ("verdict_always_speaks", WORKFLOW, job(uses("score"), "anything")),
     ("writers_take_turns", WORKFLOW, job("concurrency: mlops-x")),
     ("writers_take_turns", WORKFLOW, job("concurrency:\n  group: mlops-x")),
     ("writers_take_turns", WORKFLOW, job("concurrency:\n  group: train\n  queue: max")),
@@ -193,6 +215,9 @@ jobs:
       - uses: astral-sh/setup-uv@20cfd1bf945f4377ade1205e4dbc17946fc9a30d # v10.0.1
         with:
           enable-cache: false
+      - uses: $/actions/publish
+        with:
+          tracking-token: ${{{{ secrets.MLFLOW_WRITE_TOKEN }}}}
 """
 
 GOOD_ACTION = """\

@@ -8,6 +8,7 @@ from mlops_actions import cli
 
 OURS = {f"$/{source.name.removesuffix('/action.yml')}": source for source in STAGE_ACTIONS}
 NOT_STAGES = {"comment", "registry", "local", "schema", "scan"}
+BELOW = {"tracked_run": "train"}  # What a full run and a smoke run share.
 PARTS = {"scan"}  # Of the stage build; each writes evidence of its own.
 
 
@@ -63,8 +64,9 @@ def test_same_stem_down_the_stack():
 
 def test_evidence_names_the_stage_that_wrote_it():
     found = stack.stages_of_evidence()
-    assert found == {stage: {stage} for stage in found}
-    assert set(found) - PARTS == {source.stem for source in STAGE_ACTIONS}
+    assert found == {module: {BELOW.get(module, module)} for module in found}
+    stages = set().union(*found.values()) - PARTS
+    assert stages == {source.stem for source in STAGE_ACTIONS}
 
 
 # Each of these must be seen.
@@ -136,6 +138,31 @@ def test_a_workflow_that_disagrees_is_seen(caller: Source, message: str):
 def test_a_workflow_that_agrees_is_let_pass():
     caller = workflow(HANDED + GIVEN)
     assert list(stack.declaration_problems([caller], {"$/actions/train": CALLED})) == []
+
+
+@pytest.mark.parametrize(
+    ("stage", "secret", "agrees"),
+    [
+        ("publish", "MLFLOW_WRITE_TOKEN", True),
+        ("publish", "MLFLOW_TRACKING_TOKEN", False),
+        ("gate", "MLFLOW_TRACKING_TOKEN", True),
+        ("gate", "MLFLOW_WRITE_TOKEN", False),
+    ],
+)
+def test_the_credential_that_writes_goes_to_publish(stage: str, secret: str, agrees: bool):
+    caller = Source(
+        ".github/workflows/train.yml",
+        "on:\n  workflow_call:\n    secrets:\n      MLFLOW_TRACKING_TOKEN: {}\n"
+        "      MLFLOW_WRITE_TOKEN: {}\n"
+        f"jobs:\n  verdict:\n    steps:\n      - uses: $/actions/{stage}\n"
+        f"        with: {{tracking-token: '${{{{ secrets.{secret} }}}}'}}\n",
+    )
+    called = Source(
+        f"actions/{stage}/action.yml",
+        "inputs:\n  tracking-token:\n    default: ''\nruns:\n  steps: []\n",
+    )
+    problems = list(stack.declaration_problems([caller], {f"$/actions/{stage}": called}))
+    assert (problems == []) is agrees, problems
 
 
 def test_two_defaults_of_one_name_are_seen():
