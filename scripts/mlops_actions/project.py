@@ -43,7 +43,7 @@ _ALLOWED = {
     "http_proxy", "https_proxy", "no_proxy",
 }  # fmt: skip
 _OURS = ("ACTIONS_", "GITHUB_", "RUNNER_", "INPUT_", "MLOPS_")
-_SHELL_WORDS = {"&&", "||", "|", ";", ">", ">>", "<", "&", "2>&1"}
+_SHELL = ";&|<>"  # Unquoted, they mean something to a shell, and nothing to a program.
 
 
 def tool_cache() -> Path:
@@ -239,15 +239,17 @@ def split_command(command: str) -> list[str]:
 
     Raises :class:`ConfigurationError` when it was written for one.
     """
+    lexer = shlex.shlex(command, posix=True, punctuation_chars=_SHELL)
+    lexer.whitespace_split, lexer.commenters = True, ""
     try:
         words = shlex.split(command)
+        stray = next((word for word in lexer if word and set(word) <= set(_SHELL)), None)
     except ValueError as problem:
         raise ConfigurationError(f"The command {command!r} cannot be read: {problem}.") from None
-    stray = next((word for word in words if word in _SHELL_WORDS), None)
     if stray or not words:
         raise ConfigurationError(
             f"The command {command!r} is run without a shell, which {stray or 'nothing'} needs. "
-            "Put it into a script, or into a stage of dvc.yaml."
+            "Quote it, or put the command into a script or a stage of dvc.yaml."
         )
     return words
 

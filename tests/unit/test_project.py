@@ -127,10 +127,29 @@ def test_a_program_that_does_not_exist_is_named(environment: Environment, tmp_pa
         project.run_command(environment, "no-such-program x", cwd=tmp_path, label="Test")
 
 
-@pytest.mark.parametrize("command", ["a && b", "a | b", "a > b", "a ; b", "", "a 'b"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        "a && b", "a | b", "a > b", "a ; b", "a; b", "a;b", "a&&b", "a 2>&1", "a>b", "a < b", "a &",
+        "", " ", "a 'b",
+    ],
+)  # fmt: skip
 def test_a_command_written_for_a_shell_is_refused(command: str) -> None:
     with pytest.raises(ConfigurationError, match=r"shell|cannot be read"):
         project.split_command(command)
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("fit --note 'a; b' # c", ["fit", "--note", "a; b", "#", "c"]),
+        ("get 'http://x/?a=1&b=2'", ["get", "http://x/?a=1&b=2"]),
+        ("a '' x", ["a", "", "x"]),
+        ("a --b=$HOME *.csv", ["a", "--b=$HOME", "*.csv"]),
+    ],
+)  # fmt: skip
+def test_what_is_quoted_is_a_word(command: str, words: list[str]) -> None:
+    assert project.split_command(command) == words
 
 
 def test_shell_characters_are_words(environment: Environment, tmp_path: Path) -> None:
