@@ -81,3 +81,17 @@ def test_others_actions_have_doubles():
 def test_an_action_without_a_double_is_seen(tmp_path):
     text = f"jobs:\n  a:\n    steps:\n      - uses: some/action@{'a' * 40} # v1.0.0\n"
     assert without_double([Source(".github/workflows/x.yml", text)], tmp_path) == ["some/action"]
+
+
+UNPACKS = re.compile(r"\b(extractall|extract|unpack_archive)\(")
+
+
+def test_nothing_of_ours_unpacks_an_archive():
+    """A name with `..` in one leads nowhere: artifacts are GitHub's own actions' to unpack."""
+    found = [
+        path.relative_to(ROOT).as_posix()
+        for path in (ROOT / "scripts").rglob("*.py")
+        if UNPACKS.search(path.read_text(encoding="utf-8"))
+    ]
+    assert found == []
+    assert UNPACKS.search("archive.extractall(folder)")
