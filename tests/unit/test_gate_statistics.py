@@ -1,5 +1,6 @@
 """Paired intervals: known answers, references, and what must not change them."""
 
+import importlib
 import json
 import pickle
 import sys
@@ -810,24 +811,46 @@ SHORT = {
 }
 
 
+@pytest.fixture
+def simulation(monkeypatch):
+    """Give the programs in tests/simulations by name."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "simulations"))
+    return importlib.import_module
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", SHORT, ids=str)
-def test_intervals_cover_the_truth(kind):
+def test_intervals_cover_the_truth(simulation, kind):
     """The short form of tests/simulations/interval_coverage.py: 200 pairs a kind, always the same.
 
     With 200 pairs a coverage of 95 % is seen with a standard error of 1.5 points; the range asked
     for, 93 to 97 %, is widened by two of them.
     """
-    sys.path.insert(0, str(Path(__file__).parents[1] / "simulations"))
-    try:
-        import interval_coverage
-    finally:
-        sys.path.pop(0)
+    whole = simulation("interval_coverage")
     pairs = 200
     tolerance = 2 * np.sqrt(0.95 * 0.05 / pairs)
-    for cell in interval_coverage.simulate(
-        interval_coverage.Kind(*kind), pairs, SHORT[kind], 500_000
-    ):
+    for cell in whole.simulate(whole.Kind(*kind), pairs, SHORT[kind], 500_000):
         assert cell.covered >= 0.93 - tolerance, cell
         assert cell.covered <= 0.97 + tolerance or not cell.many, cell
         assert cell.undefined <= 3, cell
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("place", [1, 5, 7, 9])
+def test_intervals_of_all_gaps_cover_the_truth(simulation, place):
+    """The short form of tests/simulations/gap_coverage.py, as above."""
+    whole = simulation("gap_coverage")
+    kind, sets = whole.KINDS[place], 200
+    tolerance = 2 * np.sqrt(0.95 * 0.05 / sets)
+    assert 0.93 - tolerance <= whole.covered(kind, sets) <= 0.97 + tolerance, kind
+
+
+@pytest.mark.slow
+def test_forty_equal_slices_seldom_reject_and_one_that_lost_is_found(simulation):
+    """The short form of tests/simulations/slice_gates.py: at most 7 of 60, at least 28 of 30.
+
+    With the whole form's rates, 5 % and 99 %, one seed in fifty would fail; these are fixed.
+    """
+    whole = simulation("slice_gates")
+    assert sum(map(whole.false_alarm, range(60))) <= 7
+    assert sum(map(whole.detection, range(30))) >= 28

@@ -115,8 +115,9 @@ def pairwise(
     For the gaps between groups of people: a largest difference is biased upward, its own interval
     therefore never right; a family of intervals of all differences is. Max-|t| as in
     `critical_score` (Tukey's idea for any covariance: Hothorn, Bretz & Westfall 2008, Biometrical
-    Journal 50:346). Ratios are Fieller's (1954, JRSS B 16:175) at the same critical value, which
-    stay valid when a group's number is near zero.
+    Journal 50:346). Ratios are Fieller's (1954, JRSS B 16:175), which stay valid when a group's
+    number is near zero, with the critical value at the estimated ratios (Dilba, Bretz & Guiard
+    2006, Journal of Statistical Planning and Inference 136:2640).
 
     Args:
         estimates: k estimates with influences, of disjoint or overlapping slices of one set.
@@ -133,20 +134,19 @@ def pairwise(
     errors = np.array([one.standard_error for one in estimates])
     covariance = related * np.outer(errors, errors)
     draws = _normal_draws(related, resamples, seed) * errors
-    spreads = [
-        float(np.sqrt(max(covariance[i, i] + covariance[j, j] - 2 * covariance[i, j], 0.0)))
-        for i, j in pairs
-    ]
     largest = np.zeros(resamples)
-    for (i, j), spread in zip(pairs, spreads, strict=True):
+    for i, j in pairs:
+        a, b = estimates[i].estimate, estimates[j].estimate
+        times = a / b if scale == "ratio" and b else 1.0
+        spread = _spread(covariance, i, j, times)
         if spread > 0:
-            np.maximum(largest, np.abs(draws[:, i] - draws[:, j]) / spread, out=largest)
+            np.maximum(largest, np.abs(draws[:, i] - times * draws[:, j]) / spread, out=largest)
     score = float(np.quantile(largest, confidence))
     degrees = min((one.degrees_of_freedom or np.inf) for one in estimates)
     critical = student_quantile(score, degrees)
     found = []
-    for (i, j), spread in zip(pairs, spreads, strict=True):
-        a, b = estimates[i].estimate, estimates[j].estimate
+    for i, j in pairs:
+        a, b, spread = estimates[i].estimate, estimates[j].estimate, _spread(covariance, i, j)
         if scale == "difference":
             number, low, high = a - b, a - b - critical * spread, a - b + critical * spread
         else:
@@ -156,6 +156,12 @@ def pairwise(
             Contrast(first=i, second=j, estimate=number, low=low, high=high, standard_error=spread)
         )
     return found
+
+
+def _spread(covariance: Floats, i: int, j: int, times: float = 1.0) -> float:
+    """Return the standard error of one estimate minus some times another."""
+    square = covariance[i, i] + times**2 * covariance[j, j] - 2 * times * covariance[i, j]
+    return float(np.sqrt(max(square, 0.0)))
 
 
 def detectable_loss(difference: Estimate, margin: float, alpha: float, power: float = 0.8) -> float:
