@@ -52,7 +52,11 @@ class _Tried:
 
 
 def judge(config: Config, folder: Path) -> Extra:
-    """Judge every case of ``gate.behaviour`` on the files in ``folder``."""
+    """Judge every case of ``gate.behaviour`` on the files in ``folder``.
+
+    Reads the plan, the changed rows and the candidate's answers that `probe` left there. What
+    cannot be read is an inconclusive check, never an error.
+    """
     asked = config.gate.behaviour
     if asked is None:
         return Extra()

@@ -35,6 +35,11 @@ def of_set(one: PairedSet) -> list[dict[str, Any]]:
 def reliability(scored: Scored) -> dict[str, Any]:
     """Return the expected calibration error and what it is the mean of.
 
+    Gives ``of`` (what the probabilities are of), ``expected_calibration_error`` and ``bins``, each
+    with ``rows``, mean ``predicted`` probability and ``observed`` share; all are weighted.
+
+    Raises `Undefined` where a probability is no number or out of range.
+
     With two labels it is about the positive class, with more about the most likely one.
     """
     probabilities, codes = scored.probabilities(), scored.codes()

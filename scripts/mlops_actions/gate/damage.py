@@ -1,6 +1,7 @@
 """Known-bad answers, made from a model's own: what the self-test shows to the policy.
 
-Each function takes the answers of one model to n rows and gives those of a worse one.
+Each function takes the answers of one model to n rows and gives those of a worse one, of the same
+shapes. ``rows`` are positions (m,) of the rows that are spoiled; the others stay as they are.
 """
 
 from __future__ import annotations

@@ -193,7 +193,16 @@ def decide(
     earlier: int | None = None,
     extra: Extra | None = None,
 ) -> Judgement:
-    """Decide on rows that are already paired; reads and writes nothing."""
+    """Decide on rows that are already paired; reads and writes nothing.
+
+    Args:
+        policy: what `choose` gives.
+        paired: the sets that decide, each with candidate and, where there is one, champion.
+        baseline: as for `judge`.
+        earlier: as for `judge`.
+        extra: what was judged besides; its checks count like the others.
+
+    """
     extra = extra or Extra()
     more = extra.checks
     config, gate = policy.config, policy.config.gate

@@ -425,7 +425,7 @@ def measure(found: Sequence[Row], terms: Terms) -> None:
 
 
 def settle(guardrails: Sequence[Guardrail], alpha: float) -> None:
-    """Judge all guardrails together."""
+    """Judge all guardrails together, at the level ``alpha`` for the whole family (Holm 1979)."""
     corrected = multiplicity.holm([guardrail.p_value for guardrail in guardrails])
     for guardrail, p_value in zip(guardrails, corrected, strict=True):
         guardrail.settle(p_value, alpha, len(guardrails))
