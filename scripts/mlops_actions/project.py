@@ -5,6 +5,7 @@ User code gets an allow-listed set of environment variables: no token of the job
 
 from __future__ import annotations
 
+import collections
 import configparser
 import contextlib
 import dataclasses
@@ -15,6 +16,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -29,6 +31,8 @@ from mlops_actions.errors import ConfigurationError, Failure
 
 RUNNER = Path(__file__).with_name("runner.py")
 _RUNNER_WRONG = 3
+_UV_TIMEOUT = 3600  # Seconds for one call.
+_UV_LINES = 200  # Kept of what uv says.
 _STOP_GRACE = 10  # Seconds between the polite signal and the other one.
 
 _ALLOWED = {
@@ -116,19 +120,42 @@ def _run_uv(arguments: Sequence[str], *, cwd: Path, extra: Mapping[str, str]) ->
         if name in _ALLOWED or name.startswith("LC_")
     }
     variables |= _users_variables() | dict(extra)
-    answer = subprocess.run(
-        [str(uv.path()), *arguments],
-        cwd=cwd,
-        env=variables,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if answer.returncode:
-        raise Failure(
-            f"The project environment cannot be made: uv {arguments[0]} said:\n"
-            f"{answer.stderr.strip()[-3000:]}"
+    said: collections.deque[str] = collections.deque(maxlen=_UV_LINES)
+    title = f"The project environment: uv {arguments[0]}"
+    # A package may run code of its own while it is built.
+    with github.group(title), github.untrusted_output():
+        process = subprocess.Popen(
+            [str(uv.path()), *arguments],
+            cwd=cwd,
+            env=variables,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            start_new_session=True,
         )
+        reader = threading.Thread(target=_show, args=(process, said), daemon=True)
+        reader.start()
+        with _ended_with_us(process):
+            try:
+                code = process.wait(_UV_TIMEOUT)
+            except subprocess.TimeoutExpired:
+                raise Failure(
+                    f"{title} was stopped after its time limit of {_UV_TIMEOUT} s."
+                ) from None
+        reader.join(_STOP_GRACE)
+    if code:
+        words = "".join(said).strip()[-3000:]
+        raise Failure(f"The project environment cannot be made: uv {arguments[0]} said:\n{words}")
+
+
+def _show(process: subprocess.Popen[str], said: collections.deque[str]) -> None:
+    """Print what a process says as it says it, and keep the end of it."""
+    for line in process.stdout or ():
+        said.append(line)
+        sys.stderr.write(line)
+        sys.stderr.flush()
 
 
 def _python_version(python: Path) -> str:
@@ -155,7 +182,7 @@ def prepare(project: Project) -> Environment:
             content += str(folder).encode()
         target = cache_folder() / f"project-{hashlib.sha256(content).hexdigest()[:16]}"
         _run_uv(
-            ["sync", "--quiet", "--locked"],
+            ["sync", "--locked"],
             cwd=folder,
             extra={"UV_PROJECT_ENVIRONMENT": str(target)},
         )
@@ -183,7 +210,7 @@ def _environment_of(
         chosen = ["--python", python] if python else []
         _run_uv(["venv", "--quiet", "--clear", *chosen, str(target)], cwd=cwd, extra={})
         _run_uv(
-            ["pip", "install", "--quiet", "--python", str(target / "bin" / "python"),
+            ["pip", "install", "--python", str(target / "bin" / "python"),
              "-r", str(requirements), *more],
             cwd=cwd,
             extra={},

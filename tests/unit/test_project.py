@@ -236,6 +236,45 @@ def test_what_a_timed_model_prints_is_no_workflow_command(
     assert obeyed(shown) == ["::add-mask::s3cret"]
 
 
+@pytest.fixture
+def uv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A uv of the test's own; its script is in this file."""
+    program = tmp_path / "uv"
+    monkeypatch.setattr(project.uv, "path", lambda: program)
+    return program
+
+
+def install(uv: Path, script: str) -> None:
+    uv.write_text(f"#!{sys.executable}\nimport sys, time\n{script}")
+    uv.chmod(0o755)
+    project._run_uv(["sync"], cwd=uv.parent, extra={})
+
+
+@pytest.mark.usefixtures("on_github")
+def test_what_uv_says_is_seen_as_it_says_it(uv: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    install(uv, "print('Resolved 3 packages')\nprint('::error::of a build', end='')")
+    shown = capfd.readouterr().err
+    assert "Resolved 3 packages" in shown
+    assert obeyed(shown) == [
+        "::add-mask::s3cret", "::group::The project environment: uv sync", "::endgroup::",
+    ]  # fmt: skip
+
+
+def test_why_uv_failed_is_said(uv: Path) -> None:
+    with pytest.raises(
+        Failure, match=r"cannot be made: uv sync said:\nThe lockfile is out of date"
+    ):
+        install(uv, "sys.exit('The lockfile is out of date')")
+
+
+def test_uv_has_a_time_limit(uv: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(project, "_UV_TIMEOUT", 1)
+    started = time.monotonic()
+    with pytest.raises(Failure, match="stopped after its time limit of 1 s"):
+        install(uv, "time.sleep(600)")
+    assert time.monotonic() - started < 60
+
+
 def test_no_lock_and_no_requirements_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"neither uv.lock nor requirements.txt"):
         project.prepare(loaded(tmp_path))
