@@ -50,6 +50,19 @@ def test_one_pin_an_action_catches_two():
     assert found == {"actions/cache": {("a" * 40, "v1.0.0"), ("b" * 40, "v1.0.1")}}
 
 
+def test_one_uv():
+    """Dependabot sees the requirement, and none of the inputs."""
+    text = (ROOT / "tools/requirements/uv.txt").read_text(encoding="utf-8")
+    required = re.search(r"^uv==(\S+)", text, re.MULTILINE)[1]
+    given = {
+        step.get("with", {}).get("version")
+        for source in SOURCES
+        for step in source.steps
+        if step.get("uses", "").startswith("astral-sh/setup-uv@")
+    }
+    assert given == {required}
+
+
 def test_documents_name_the_same_pins():
     """An example that a reader copies is as current as what we run."""
     known = pins(SOURCES)
