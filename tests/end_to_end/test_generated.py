@@ -48,7 +48,7 @@ class Laptop:
 @pytest.fixture(scope="module", params=["flights", "blank"])
 def laptop(request, tmp_path_factory) -> Laptop:
     if shutil.which("uv") is None:
-        pytest.fail("uv is not installed: `make tools` does it.")
+        pytest.fail("uv is not installed: `tools/bootstrap python` does it.")
     folder = tmp_path_factory.mktemp("laptop") / request.param
     answers = {"example": request.param, "name": request.param}
     copier.run_copy(str(ROOT), folder, data=answers, defaults=True, vcs_ref="HEAD", quiet=True)
