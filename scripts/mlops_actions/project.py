@@ -191,9 +191,11 @@ def prepare(project: Project) -> Environment:
         digest = hashlib.sha256(requirements.read_bytes()).hexdigest()
         target = _environment_of(requirements, digest, folder)
     else:
+        above = next((path for path in folder.parents if (path / "uv.lock").is_file()), None)
+        workspace = f" That of a workspace, in {above}, does not count." if above else ""
         raise ConfigurationError(
-            "The project has neither uv.lock nor requirements.txt: there is no environment to "
-            "run its code in.",
+            "The project has neither uv.lock nor requirements.txt beside mlops.yaml: there is no "
+            f"environment to run its code in.{workspace}",
             file=project.file,
         )
     return Environment(

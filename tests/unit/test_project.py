@@ -280,6 +280,14 @@ def test_no_lock_and_no_requirements_is_an_error(tmp_path: Path) -> None:
         project.prepare(loaded(tmp_path))
 
 
+def test_the_lock_of_a_workspace_is_said_not_to_count(tmp_path: Path) -> None:
+    (tmp_path / "uv.lock").touch()
+    inner = tmp_path / "models" / "late"
+    inner.mkdir(parents=True)
+    with pytest.raises(ConfigurationError, match=rf"of a workspace, in {tmp_path}, does not count"):
+        project.prepare(loaded(inner))
+
+
 def test_a_remote_is_found_above_the_model(tmp_path: Path) -> None:
     (tmp_path / ".git").mkdir()
     (tmp_path / ".dvc").mkdir()
