@@ -613,6 +613,15 @@ def test_what_fails_comes_first_and_the_most_severe_before(scan):
     assert scan.summary.index("2 only listed by") < scan.summary.index("CVE-2020-1001")
 
 
+def test_a_folder_that_is_gone_is_no_place(scan):
+    report = image(vulnerability())
+    report["Results"][0]["Target"] = "/runner/temp/image (debian 12.8)"
+    scan(report)
+    assert "| debian 12.8 |" in scan.summary
+    assert "/runner/temp" not in scan.summary
+    assert scan.predicate["findings"][0]["target"] == "/runner/temp/image (debian 12.8)"
+
+
 def test_a_long_table_is_cut_and_says_so(scan):
     found = [vulnerability(VulnerabilityID=f"CVE-2020-{number}") for number in range(1000, 1070)]
     scan(image(*found))

@@ -10,6 +10,7 @@ from mlops_actions.scan.policy import Judged, Judgement, WaiverState
 
 _MOST_ROWS = 50  # Of a table: GitHub cuts a summary off at 1 MiB.
 _LONGEST = 120  # Characters of a cell; a title may be a paragraph.
+_SYSTEM = re.compile(r" \(([^()]+)\)$")
 _ADDRESS = re.compile(r"https://[\w.-]+(?:/[\w./%#?=+~:-]*)?")
 
 
@@ -31,7 +32,9 @@ def address(one: Judged) -> str | None:
 def place(one: Judged) -> str:
     """Where it was found, with the line of a secret."""
     finding = one.finding
-    where = finding.path or finding.target
+    # Of a layout's system Trivy says where the layout lay: a folder that is gone.
+    system = _SYSTEM.search(finding.target) if finding.class_ == "os-pkgs" else None
+    where = finding.path or (system[1] if system else finding.target)
     return f"{where}:{finding.line}" if finding.line else where
 
 
