@@ -203,6 +203,28 @@ def jobs_with_rights_restore_no_cache(source: Source) -> Iterator[str]:
 
 
 @rule
+def trivy_obeys_no_change(source: Source) -> Iterator[str]:
+    """A scan is configured from outside the checkout and filters nothing; the policy decides."""
+    for name, job in source.jobs.items():
+        scans = [
+            step.get("with") or {}
+            for step in job.get("steps", [])
+            if step.get("uses", "").startswith("aquasecurity/trivy-action@")
+        ]
+        if scans and _writes(job):
+            yield f"{name}: Trivy gets no right to write"
+        for options in scans:
+            for key in ("trivy-config", "trivyignores", "cache-dir"):
+                if not str(options.get(key, "")).startswith("${{ runner.temp }}/"):
+                    yield f"{name}: a change could bring its own {key}"
+            if options.get("cache") is not False:
+                yield f"{name}: another job could have filled Trivy's cache"
+            for key in ("severity", "vuln-type", "ignore-unfixed", "ignore-policy", "exit-code"):
+                if key in options:
+                    yield f"{name}: {key} would decide before mlops.yaml does"
+
+
+@rule
 def verdict_always_speaks(source: Source) -> Iterator[str]:
     """A skipped required check counts as success, so the check to require always runs."""
     if not source.is_public_workflow or not any(map(_runs_user_code, source.jobs.values())):

@@ -19,6 +19,14 @@ def uses(stage: str) -> str:
     return f"steps:\n  - uses: $/actions/{stage}\n"
 
 
+def scan(**options: str) -> str:
+    """A step that scans as it should, but for these options."""
+    trusted = {key: f"${{{{ runner.temp }}}}/{key}" for key in ("trivy-config", "trivyignores")}
+    given = {**trusted, "cache-dir": "${{ runner.temp }}/trivy", "cache": "false", **options}
+    lines = "".join(f"      {key}: {value}\n" for key, value in given.items())
+    return f"steps:\n  - uses: aquasecurity/trivy-action@{SHA} # v0.36.0\n    with:\n{lines}"
+
+
 def steps(body: str) -> str:
     return job("steps:\n" + textwrap.indent(textwrap.dedent(body), "  "))
 
@@ -99,6 +107,11 @@ VIOLATIONS = [
         WORKFLOW,
         job("permissions:\n  contents: write\nsteps:\n  - uses: actions/cache/restore@v1"),
     ),
+    ("trivy_obeys_no_change", WORKFLOW, job("permissions: {issues: write}\n" + scan())),
+    ("trivy_obeys_no_change", WORKFLOW, job(scan(trivyignores=".trivyignore"))),
+    ("trivy_obeys_no_change", WORKFLOW, job(scan(**{"trivy-config": ""}))),
+    ("trivy_obeys_no_change", WORKFLOW, job(scan(cache="true"))),
+    ("trivy_obeys_no_change", WORKFLOW, job(scan(severity="CRITICAL"))),
     ("verdict_always_speaks", WORKFLOW, job(uses("train")) + "  verdict:\n    needs: model\n"),
     (
         "verdict_always_speaks",
@@ -249,3 +262,7 @@ runs:
 @pytest.mark.parametrize(("file", "text"), [(WORKFLOW, GOOD_WORKFLOW), (ACTION, GOOD_ACTION)])
 def test_rule_lets_good_files_pass(name: str, file: str, text: str):
     assert list(RULES[name](Source(file, text))) == []
+
+
+def test_a_scan_as_it_should_be_passes():
+    assert list(RULES["trivy_obeys_no_change"](Source(WORKFLOW, job(scan())))) == []
