@@ -47,11 +47,6 @@ def _client(store: str) -> Any:
     return MlflowClient(tracking_uri=store)
 
 
-def prepare_store(store: str, experiment: str, artifacts: str) -> None:
-    """Make the scratch store of a training command, with an artifact folder beside it."""
-    _client(store).create_experiment(experiment, artifact_location=Path(artifacts).as_uri())
-
-
 def _all_runs(client: Any) -> tuple[list[Any], list[str]]:
     experiments = [found.experiment_id for found in client.search_experiments()]
     runs: list[Any] = []
@@ -405,9 +400,7 @@ def main() -> int:
     request = json.loads(sys.argv[1])
     command = request.pop("command")
     try:
-        if command == "prepare-store":
-            prepare_store(**request)
-        elif command == "export":
+        if command == "export":
             export(**request)
         elif command == "behaviour-tests":
             behaviour_tests(request)

@@ -24,16 +24,15 @@ class Store:
     ) -> None:
         self._environment = environment
         self._cwd = cwd
-        self._uri = f"sqlite:///{scratch / 'mlflow.db'}"
-        self._variables = {"MLFLOW_TRACKING_URI": self._uri, "MLFLOW_EXPERIMENT_NAME": name}
-        project.ask_runner(
-            environment,
-            "prepare-store",
-            cwd=cwd,
-            store=self._uri,
-            experiment=name,
-            artifacts=str(scratch / "artifacts"),
-        )
+        scratch.mkdir(exist_ok=True)
+        self._database = scratch / "mlflow.db"
+        self._variables = {
+            "MLFLOW_TRACKING_URI": f"sqlite:///{self._database}",
+            "MLFLOW_EXPERIMENT_NAME": name,
+            # MLflow's own, for its servers: without it, files go to the folder mlruns of the
+            # project. An MLflow that does not know it is right, too, and leaves that folder behind.
+            "_MLFLOW_SERVER_ARTIFACT_ROOT": str(scratch / "artifacts"),
+        }
 
     def run(
         self,
@@ -56,12 +55,14 @@ class Store:
         """Export the run that was logged; say what is missing of it, nothing when all is there."""
         if output.exists():
             shutil.rmtree(output)
+        if not self._database.exists():
+            return _MISSING["no-run"]
         try:
             project.ask_runner(
                 self._environment,
                 "export",
                 cwd=self._cwd,
-                store=self._uri,
+                store=self._variables["MLFLOW_TRACKING_URI"],
                 output=str(output),
                 failed=failed,
             )
