@@ -654,3 +654,26 @@ def test_the_pages_policy_is_one():
         "log_loss",
         "accuracy",
     }
+
+
+def test_every_example_of_the_page_is_a_policy():
+    page, found = PAGE.read_text(), []
+    for table in re.findall(r"^\| Word .*\| Example \|\n(?:\|.*\n)+", page, re.MULTILINE):
+        for row in table.splitlines()[2:]:
+            example = row.rpartition("| `")[2].removesuffix("` |")
+            keys = "slices: [{" if example.startswith("-") else "metrics: {"
+            if example.startswith("-"):
+                inner = example.removeprefix("- ").removeprefix("{").removesuffix("}")
+                gate = f"{BOTH}\n{keys}{inner}}}]"
+            else:
+                gate = f"{keys}{example}}}"
+            head = REGRESSION if "mean_absolute_error" in example else HEAD
+            decision.choose(project(gate, head=head))
+            found.append(example)
+    for section in re.findall(r"^gate:\n(?:  .*\n)+", page, re.MULTILINE):
+        gate = section.removeprefix("gate:\n").replace("\n  ", "\n").removeprefix("  ")
+        if "metrics:" not in gate:
+            gate = f"{BOTH}\n{gate}"
+        decision.choose(project(gate))
+        found.append(section)
+    assert len(found) >= 13
