@@ -15,6 +15,7 @@ from typing import Any
 from mlops_actions import clock, config, evidence, github, probe, project
 from mlops_actions.config import Project
 from mlops_actions.errors import Failure
+from mlops_actions.evaluation_sets import needed_sets
 from mlops_actions.registry.baseline import DOCUMENT as BASELINE
 
 GOLDEN = "golden.json"
@@ -58,8 +59,11 @@ def run(arguments: argparse.Namespace) -> int:
         evidence.check(f"score:{name}:candidate", "pass", part["rows"])
         for name, part in evaluation.items()
     ]
-    with github.group(f"Scoring the champion: {_rows(evaluation)}"):
-        checks += _champion(loaded, environment, arguments.baseline, evaluation, folder)
+    deciding: dict[str, Any] = {
+        name: evaluation[name] for name in needed_sets(loaded) if name in evaluation
+    }
+    with github.group(f"Scoring the champion: {_rows(deciding)}"):
+        checks += _champion(loaded, environment, arguments.baseline, deciding, folder)
     if not golden.is_file():
         github.info("No golden rows: the model has no input example that it predicts.")
     part = next(iter(evaluation.values()))  # The one that decides here.

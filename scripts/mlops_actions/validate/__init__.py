@@ -17,6 +17,7 @@ from mlops_actions import config as configuration
 from mlops_actions import evidence, github
 from mlops_actions.config import EVALUATION_SETS, Config, EvaluationSet, Project
 from mlops_actions.errors import ConfigurationError, Failure
+from mlops_actions.evaluation_sets import prepared_sets
 from mlops_actions.project import (
     Environment,
     prepare,
@@ -110,7 +111,7 @@ def _validate(project: Project, args: argparse.Namespace) -> Result:
         project,
         args.output,
         baseline_profile=kept if kept is not None and kept.is_file() else None,
-        sets=args.sets or needed_sets(project),
+        sets=args.sets or prepared_sets(project),
         run_in_project=None if environment is None else _runner(project, environment),
     )
 
@@ -145,18 +146,6 @@ def _write_problem(output: Path, failure: Failure) -> None:
     digest = evidence.write_json(output / "validate.json", document)
     github.set_output("verdict", "failed")
     github.set_output("digest", digest)
-
-
-def needed_sets(project: Project) -> list[EvaluationSet]:
-    """Choose the evaluation sets that this event is judged on: ``release`` on the default branch.
-
-    The frozen set ``regression`` goes with either, where there is one.
-    """
-    first: EvaluationSet = "release" if github.event().on_default_branch else "development"
-    data = project.config.data
-    if data.shared_evaluation or data.evaluation_path("regression") is None:
-        return [first]
-    return [first, "regression"]
 
 
 def _runner(project: Project, environment: Environment) -> RunInProject:
