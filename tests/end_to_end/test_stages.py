@@ -12,7 +12,7 @@ import pytest
 from conftest import Consumer
 from test_server import misbehaving
 
-from mlops_actions import evidence, exported_run, score, train, validate
+from mlops_actions import cli, evidence, exported_run, score, train, validate
 from mlops_actions.errors import Failure
 
 pytestmark = pytest.mark.slow
@@ -111,26 +111,33 @@ def test_a_run_is_found_exported_and_scored(stages: Stages) -> None:
 
 
 @pytest.mark.parametrize(
-    ("script", "message"),
+    ("script", "message", "runs"),
     [
-        pytest.param("", "logged no MLflow run", id="nothing logged"),
+        pytest.param("", "logged no MLflow run", False, id="nothing logged"),
         pytest.param(
             "with mlflow.start_run():\n mlflow.log_param('c', 1)\n",
             "logged no model",
+            True,
             id="no model",
         ),
         pytest.param(
             "with mlflow.start_run():\n log('one')\n log('two')\n",
             "logged 2 models",
+            True,
             id="two models",
         ),
     ],
 )
-def test_a_command_that_logs_no_one_model(stages: Stages, script: str, message: str) -> None:
+def test_a_command_that_logs_no_one_model(
+    stages: Stages, script: str, message: str, runs: bool
+) -> None:
     job(stages, script)
     with pytest.raises(Failure, match=message):
         stages.train()
     assert stages.evidence("train")["verdict"] == "failed"
+    run = stages.handover / "run" / "run.json"
+    assert run.is_file() is runs
+    assert not runs or exported_run.read(run).status == "FAILED"
     with pytest.raises(Failure):
         stages.score()
 
@@ -209,6 +216,47 @@ def test_a_score_function_that_raises_is_named(stages: Stages) -> None:
     assert stages.train() == 0
     with pytest.raises(Failure, match="KeyError"):
         stages.score()
+
+
+@pytest.mark.parametrize(
+    ("end", "message"),
+    [
+        ("import sys; sys.exit(0)", r"ended the process: sys.exit\(0\)"),
+        ("import os; os._exit(0)", "Scoring ended without candidate.parquet"),
+    ],
+)
+def test_a_score_function_that_ends_the_process_is_no_success(
+    stages: Stages, end: str, message: str
+) -> None:
+    job(stages, "with mlflow.start_run():\n log()\n")
+    (stages.config.parent / "own.py").write_text(f"def score(model, frame):\n    {end}\n")
+    stages.config.write_text(stages.config.read_text() + "score: own:score\n")
+    assert stages.train() == 0
+    with pytest.raises(Failure, match=message):
+        stages.score()
+    assert not (stages.handover / "score.json").exists()
+
+
+def test_ids_that_are_text_stay_text(
+    tiny: Consumer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("GITHUB_WORKSPACE", raising=False)
+    rows = "".join(f"{n:05},{n % 7},{int(n % 7 > 3)}\n" for n in range(200))
+    for name in ("training", "evaluation"):
+        (tiny.folder / f"{name}.csv").write_text(f"id,x,y\n{rows}")
+    schema = "schema_type: polars_dataframe\ncolumns:\n  id: {dtype: String}\n"
+    (tiny.folder / "schema.yaml").write_text(schema)
+    tiny.replace("mlops.yaml", r"^data: \{", "data: {schema: schema.yaml, ")
+    stages = Stages(tiny, tmp_path / "work")
+    job(stages, "with mlflow.start_run():\n log()\n")
+    assert (stages.validate(), stages.train(), stages.score()) == (0, 0, 0)
+    scored = stages.handover / "predictions" / "development" / "candidate.parquet"
+    words = [
+        *("gate", "--config", str(stages.config), "--output", str(tmp_path / "gate.json")),
+        *("--candidate", str(scored)),
+        *("--evaluation", str(stages.handover / "evaluation" / "development.parquet")),
+    ]
+    assert cli.main(words) == 0
 
 
 @contextlib.contextmanager
