@@ -334,9 +334,7 @@ class ServerRegistry(Registry):
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
         for name in ("TOKEN", "USERNAME", "PASSWORD"):
-            # A secret that is not set arrives as an empty string, which MLflow would send.
-            if not os.environ.get(f"MLFLOW_TRACKING_{name}"):
-                os.environ.pop(f"MLFLOW_TRACKING_{name}", None)
+            _tidy(f"MLFLOW_TRACKING_{name}")
         os.environ["MLFLOW_TRACKING_URI"] = uri
         from mlflow import MlflowClient
 
@@ -374,6 +372,19 @@ class ServerRegistry(Registry):
 
     def _store_artifacts(self, run_id: str, folder: Path, path: str = "") -> None:
         self._client.log_artifacts(run_id, str(folder), path or None)
+
+
+def _tidy(variable: str) -> None:
+    """Make a credential one that a header takes: the error about another would quote it."""
+    value = os.environ.pop(variable, "").strip("\r\n")
+    encoded = not variable.endswith("TOKEN")  # A user and a password are, before they are sent.
+    if not value.isprintable() or not (encoded or value.isascii()):
+        raise ConfigurationError(
+            f"{variable}, as this step got it from its secret, holds a line break or a character "
+            "that cannot be sent."
+        )
+    if value:  # A secret that is not set arrives as an empty string, which MLflow would send.
+        os.environ[variable] = value
 
 
 def tracking_uri(setting: str) -> str | None:
