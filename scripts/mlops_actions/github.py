@@ -309,18 +309,18 @@ def labelled(*, number: int, label: str, token: str) -> Labelled | None:
 
 
 def upsert_comment(*, number: int, marker: str, body: str, token: str) -> str | None:
-    """Keep exactly one comment with ``marker`` on a pull request; give its URL.
+    """Keep exactly one comment that begins with ``marker`` on a pull request; give its URL.
 
     Gives ``None``, after a warning, where the token may not comment (forks, Dependabot): the
-    missing right must not change a verdict. ``body`` must fit GitHub's limit with the marker.
+    missing right must not change a verdict. ``body`` begins with ``marker`` and fits GitHub's
+    limit.
     """
     import requests
 
     base = f"{_repository()}/issues"
     session = _session(token)
-    text = f"{marker}\n{body}"
-    if len(text) > COMMENT_LIMIT:
-        raise ValueError("the comment is longer than GitHub takes")
+    if not body.startswith(marker) or len(body) > COMMENT_LIMIT:
+        raise ValueError("the comment has no marker, or is longer than GitHub takes")
     try:
         found: str | None = None
         url: str | None = f"{base}/{number}/comments?per_page=100"
@@ -335,10 +335,10 @@ def upsert_comment(*, number: int, marker: str, body: str, token: str) -> str | 
                     break
             url = page.links.get("next", {}).get("url")
         if found:
-            answer = session.patch(found, json={"body": text}, timeout=_TIMEOUT)
+            answer = session.patch(found, json={"body": body}, timeout=_TIMEOUT)
         else:
             answer = session.post(
-                f"{base}/{number}/comments", json={"body": text}, timeout=_TIMEOUT
+                f"{base}/{number}/comments", json={"body": body}, timeout=_TIMEOUT
             )
         answer.raise_for_status()
     except requests.RequestException as problem:

@@ -15,6 +15,7 @@ import polars as pl
 import pytest
 
 from mlops_actions import evidence, github
+from mlops_actions.errors import ConfigurationError
 from mlops_actions.gate import verdict
 
 CONFIG = """\
@@ -91,7 +92,7 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workflow:
         "keys": {"file": "evaluation/development.parquet", "sha256": digest},
         "overlap": {"keys": 0, "content": 0},
     }  # fmt: skip
-    data = {"training": {"cutoff": None, "digest": "e" * 64, "files": []}}
+    data = {"training": {"cutoff": None, "digest": "e" * 64, "rows": 9000, "files": []}}
     data["evaluation"] = {"development": part}  # type: ignore[assignment]
     fixed = evidence.write_json(made.candidate / "data.json", data)
     subjects = [
@@ -264,3 +265,43 @@ def test_a_fork_is_told_what_a_maintainer_does(
     # One place tells what to do: where it is told twice, it is soon told differently.
     assert "gh pr create" in workflow.output.with_name("report.md").read_text()
     assert not any("push" in reason or "workflow" in reason for reason in found["reasons"])
+
+
+# --- No verdict ----------------------------------------------------------------------------------
+
+
+def _broken_file(workflow: Workflow) -> None:
+    (workflow.repository / "mlops.yaml").write_text(CONFIG + "gait: {}\n")
+
+
+def _unknown_metric(workflow: Workflow) -> None:
+    path = workflow.repository / "mlops.yaml"
+    path.write_text(path.read_text().replace("roc_auc", "roc_auk"))
+
+
+@pytest.mark.parametrize(("spoil", "said"), [(_broken_file, "gait"), (_unknown_metric, "roc_auk")])
+def test_a_broken_configuration_leaves_a_report_that_says_so(
+    workflow: Workflow, tmp_path: Path, spoil: Callable[[Workflow], None], said: str
+) -> None:
+    assert workflow.run() == 0
+    spoil(workflow)
+    with pytest.raises(ConfigurationError, match=said):
+        workflow.run()
+    assert workflow.predicate()["verdict"] == "inconclusive"
+    text = workflow.output.with_name("report.md").read_text()
+    assert said in text
+    assert "blessed" not in text
+    outputs = (tmp_path / "outputs").read_text().splitlines()
+    assert [one for one in outputs if one in {"blessed", "inconclusive"}][-1] == "inconclusive"
+
+
+def test_a_bug_of_ours_leaves_a_report_and_a_traceback(
+    workflow: Workflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(verdict, "decide", broken)
+    with pytest.raises(ZeroDivisionError):
+        workflow.run()
+    assert "ZeroDivisionError: a bug of ours" in workflow.output.with_name("report.md").read_text()

@@ -290,7 +290,8 @@ MARKER = "<!-- mlops late-flights -->"
 
 
 def upsert(body="Report"):
-    return github.upsert_comment(number=7, marker=MARKER, body=body, token="t")  # noqa: S106 - of the double.
+    text = f"{MARKER}\n{body}"
+    return github.upsert_comment(number=7, marker=MARKER, body=text, token="t")  # noqa: S106 - of the double.
 
 
 def comment(number, body, kind="Bot"):

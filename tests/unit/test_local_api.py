@@ -174,7 +174,7 @@ def test_our_own_comment_is_updated_in_place(double, monkeypatch):
     try:
         for index in range(120):  # Ours is not on the first page.
             ask(double, "POST", "/issues/7/comments", json={"body": f"talk {index}"})
-        for body in ("first", "second"):
+        for body in ("<!-- m -->\nfirst", "<!-- m -->\nsecond"):
             github.upsert_comment(number=7, marker="<!-- m -->", body=body, token="token")  # noqa: S106
     finally:
         github.event.cache_clear()

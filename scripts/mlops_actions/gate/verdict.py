@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 from mlops_actions import clock, config, evidence, github, probe, report
 from mlops_actions.config import Project
-from mlops_actions.errors import Failure
+from mlops_actions.errors import ConfigurationError, Failure
 from mlops_actions.gate import (
     approval,
     behaviour,
@@ -56,6 +57,31 @@ class Outcome:
 
 def run(arguments: argparse.Namespace) -> int:
     """Decide on a handover; give 0 when the verdict is green, or a dry run."""
+    try:
+        return _run(arguments)
+    except Exception as problem:
+        _no_verdict(arguments, problem)
+        raise
+
+
+def _no_verdict(arguments: argparse.Namespace, problem: Exception) -> None:
+    """Leave a report that says so: the verdict of an earlier commit must not stand."""
+    name, message = str(arguments.config), str(problem)
+    with contextlib.suppress(ConfigurationError):
+        name = config.load(arguments.config).config.name
+        github.set_output("report-artifact", f"mlops-{name}-report")
+    if not isinstance(problem, Failure):
+        message = f"The gate broke with {type(problem).__name__}: a bug of ours. The log has more."
+    found = evidence.check("verdict", "inconclusive", message=message)
+    document = evidence.statement("gate", "inconclusive", [found], subjects=[], gated=True)
+    evidence.write_json(arguments.output, document)
+    github.set_output("verdict", "inconclusive")
+    github.set_output("publish", "false")
+    # Of this document alone: which columns are sensitive is not known here.
+    _write_report(arguments.output.parent, arguments.output, name=name)
+
+
+def _run(arguments: argparse.Namespace) -> int:
     loaded = config.load(arguments.config)
     choose(loaded)
     output: Path = arguments.output
@@ -327,15 +353,18 @@ def _unjudged(loaded: Project, check: evidence.Check) -> Outcome:
 
 
 def _report(loaded: Project, folder: Path, output: Path, received: Handover | None) -> None:
-    written = report.write(
+    _write_report(
         folder,
-        output.parent,
-        gate=output,
+        output,
         baseline=received.baseline_folder / "evidence" if received else None,
         name=loaded.config.name,
         sensitive=loaded.config.sensitive,
         warnings=_WARNINGS.get(loaded.config.unattested, ()),
     )
+
+
+def _write_report(folder: Path, output: Path, **options: Any) -> None:
+    written = report.write(folder, output.parent, gate=output, **options)
     github.add_summary(
         report.comment(
             written.markdown.read_text(encoding="utf-8"), limit=900_000, link=github.event().run_url
