@@ -12,9 +12,9 @@ import json
 import math
 import os
 import subprocess
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NotRequired, TypedDict
+from typing import Any, Literal, NotRequired, TypedDict, get_args
 
 from mlops_actions import __version__, github
 from mlops_actions.errors import Failure
@@ -24,6 +24,7 @@ PREDICATES = "https://github.com/mlops-actions/mlops-actions/evidence"
 _CHUNK = 1 << 20
 
 Status = Literal["pass", "fail", "inconclusive", "skipped"]
+_STATUSES = get_args(Status)
 
 
 class Check(TypedDict):
@@ -177,15 +178,44 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def read(path: Path, stage: str) -> dict[str, Any]:
-    """Read the evidence of a stage and give its predicate."""
+    """Read the evidence of a stage and give its predicate.
+
+    Raises :class:`Failure` where it is of another stage, or where a verdict, a check or a subject
+    has not the shape that :func:`statement` gives it: user code may have written it.
+    """
     document = read_json(path)
     predicate = document.get("predicate")
     if (
         document.get("_type") != STATEMENT
         or document.get("predicateType") != f"{PREDICATES}/{stage}/v1"
         or not isinstance(predicate, dict)
-        or not isinstance(predicate.get("verdict"), str)
-        or not isinstance(predicate.get("checks"), list)
     ):
         raise Failure(f"This is not evidence of the stage {stage}.", file=path)
+    for name, whole in (
+        ("verdict", isinstance(predicate.get("verdict"), str)),
+        ("checks", _every(predicate.get("checks"), _is_check)),
+        ("subject", _every(document.get("subject"), _is_subject)),
+        ("inputs", _every(predicate.get("inputs"), _is_subject)),
+        ("previous", _every(predicate.get("previous"), _is_subject)),
+    ):
+        if not whole:
+            raise Failure(f"{name}: not as the stage {stage} writes it.", file=path)
     return predicate
+
+
+def _every(items: object, holds: Callable[[dict[str, Any]], bool]) -> bool:
+    return isinstance(items, list) and all(isinstance(one, dict) and holds(one) for one in items)
+
+
+def _is_check(item: dict[str, Any]) -> bool:
+    texts = (item.get("name"), item.get("message", ""))
+    return all(isinstance(text, str) for text in texts) and item.get("status") in _STATUSES
+
+
+def _is_subject(item: dict[str, Any]) -> bool:
+    digest = item.get("digest")
+    return (
+        isinstance(item.get("name"), str)
+        and isinstance(digest, dict)
+        and isinstance(digest.get("sha256"), str)
+    )

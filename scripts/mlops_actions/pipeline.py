@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,16 @@ def digest(project: Project, data: dict[str, Any], python_version: str) -> str:
             sha256_file(path) if path.is_file() and name != "dvc.lock" else ""
         )
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def digest_again(project: Project, data: dict[str, Any], trained: Mapping[str, Any]) -> str:
+    """Compute the digest without believing what ``train.json`` says it is.
+
+    Only Python's version is that document's word: it cannot be seen in another job.
+    """
+    environment = trained.get("environment")
+    python = environment.get("python") if isinstance(environment, dict) else None
+    return digest(project, data, str(python or ""))
 
 
 def dvc_versions(folder: Path) -> dict[str, str]:

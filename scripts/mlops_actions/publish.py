@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from mlops_actions import config, evidence, exported_run, github
+from mlops_actions import config, evidence, exported_run, github, pipeline
 from mlops_actions.errors import ConfigurationError, Failure
 from mlops_actions.registry import branch_of
 from mlops_actions.registry.store import (
@@ -26,6 +26,7 @@ from mlops_actions.registry.store import (
 )
 from mlops_actions.score import GOLDEN
 from mlops_actions.state import Checkout
+from mlops_actions.validate import manifest
 
 _STAGES = ("validate", "train", "score", "gate")
 
@@ -63,17 +64,16 @@ def run(arguments: argparse.Namespace) -> int:
     exported_run.check_files(handover)
     exported = exported_run.read(handover / "run" / "run.json")
     trained = evidence.read(handover / "train.json", "train")
+    data = manifest.read(handover / "data.json")
     tags = {
         "mlops.verdict": predicate["verdict"],
         "mlops.original_run_id": exported.run_id,
-        "mlops.pipeline_digest": str(trained["pipeline_digest"]),
+        "mlops.pipeline_digest": pipeline.digest_again(loaded, data, trained),
         "mlops.model_digest": evidence.sha256_tree(handover / "run" / "model"),
         "mlops.gate_digest": evidence.sha256_file(arguments.gate),
         "mlops.attested": arguments.attested,
         "mlops.commit": event.commit,
-        "mlops.cutoff": str(
-            evidence.read_json(handover / "data.json")["training"].get("cutoff") or ""
-        ),
+        "mlops.cutoff": str(data["training"]["cutoff"] or ""),
     }
     override = predicate.get("override")
     if override:

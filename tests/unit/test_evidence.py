@@ -22,8 +22,8 @@ def off_github(monkeypatch):
     github.event.cache_clear()
 
 
-def make(**more):
-    return evidence.statement("gate", "blessed", [], subjects=[], **more)
+def make(checks=(), **more):
+    return evidence.statement("gate", "blessed", checks, subjects=[], **more)
 
 
 def test_a_statement_is_in_totos(monkeypatch):
@@ -86,8 +86,16 @@ def test_a_write_that_fails_leaves_the_old_document(tmp_path, monkeypatch):
         (json.dumps(evidence.statement("train", "passed", [], subjects=[])), "not evidence"),
         (json.dumps(make() | {"_type": "other"}), "not evidence"),
         (json.dumps(make() | {"predicate": []}), "not evidence"),
-        (json.dumps(make() | {"predicate": {"verdict": "blessed"}}), "not evidence"),
-        (json.dumps(make() | {"predicate": {"verdict": None, "checks": []}}), "not evidence"),
+        (json.dumps(make() | {"predicate": {"verdict": "blessed"}}), "checks: not as"),
+        (json.dumps(make() | {"predicate": {"verdict": None, "checks": []}}), "verdict: not as"),
+        (json.dumps(make(checks=["x"])), "checks: not as"),
+        (json.dumps(make(checks=[{"name": "x", "status": "good"}])), "checks: not as"),
+        (json.dumps(make(checks=[{"name": "x", "status": ["pass"]}])), "checks: not as"),
+        (json.dumps(make(checks=[{"status": "pass"}])), "checks: not as"),
+        (json.dumps(make(checks=[{"name": "x", "status": "fail", "message": 1}])), "checks"),
+        (json.dumps(make() | {"subject": [{"name": "x"}]}), "subject: not as"),
+        (json.dumps(make() | {"subject": [{"name": "x", "digest": {}}]}), "subject: not as"),
+        (json.dumps(make(previous=[])).replace('"previous": []', '"previous": {}'), "previous"),
         ("[" * 100_000, "Not valid JSON"),
     ],
 )

@@ -14,7 +14,7 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
-from mlops_actions import evidence, github, publish
+from mlops_actions import config, evidence, github, pipeline, publish
 from mlops_actions.errors import ConfigurationError, Failure
 from mlops_actions.registry.store import EVIDENCE, EmbeddedRegistry, ServerRegistry, quiet
 from mlops_actions.state import BRANCH, Branch
@@ -35,6 +35,11 @@ RUN: dict[str, Any] = {
     "model": {"name": "model", "params": {}},
 }  # fmt: skip
 
+DATA: dict[str, Any] = {
+    "training": {"cutoff": "2013-10-01", "digest": "d" * 64, "rows": 7},
+    "evaluation": {},
+}
+
 
 def make_handover(folder: Path, *, verdict: str = "blessed", gated: bool = True) -> Path:
     """Write a handover whose chain is whole; give the gate's evidence."""
@@ -49,7 +54,7 @@ def make_handover(folder: Path, *, verdict: str = "blessed", gated: bool = True)
     predictions = handover / "predictions" / "release" / "candidate.parquet"
     predictions.parent.mkdir(parents=True)
     predictions.write_bytes(b"predictions")
-    evidence.write_json(handover / "data.json", {"training": {"cutoff": "2013-10-01"}})
+    evidence.write_json(handover / "data.json", DATA)
     subjects = [
         evidence.subject("run", evidence.sha256_file(run / "run.json")),
         evidence.subject("model", evidence.sha256_tree(run / "model")),
@@ -63,7 +68,8 @@ def make_handover(folder: Path, *, verdict: str = "blessed", gated: bool = True)
             "passed",
             [],
             subjects=scored if stage == "score" else subjects,
-            pipeline_digest="digest",
+            pipeline_digest="forged",
+            environment={"python": "3.11.7"},
         )
         evidence.write_json(handover / f"{stage}.json", document)
     gate = folder / "verdict" / "gate.json"
@@ -118,7 +124,9 @@ def test_a_blessed_candidate_is_registered_with_its_evidence(
     assert registry.aliases("tiny") == {"challenger": "1"}
     version = registry.version("tiny", "1")
     assert version.tags["mlops.original_run_id"] == "a" * 32
-    assert version.tags["mlops.pipeline_digest"] == "digest"
+    # Computed here: what train.json calls it would make a later change look like nothing new.
+    digest = pipeline.digest(config.load(repository / "mlops.yaml"), DATA, "3.11.9")
+    assert version.tags["mlops.pipeline_digest"] == digest
     registry.download_model(version, tmp_path / "model")
     digest = evidence.sha256_tree(tmp_path / "model")
     assert digest == version.tags["mlops.model_digest"]
@@ -170,7 +178,7 @@ def _swap_run(job: Path) -> None:
 
 def _swap_evidence(job: Path) -> None:
     path = job / "candidate" / "train.json"
-    path.write_text(path.read_text().replace("digest", "forged"))
+    path.write_text(path.read_text().replace("forged", "digest"))
 
 
 def _swap_golden_rows(job: Path) -> None:

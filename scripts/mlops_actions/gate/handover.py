@@ -16,12 +16,13 @@ from typing import Any
 from mlops_actions import evidence, exported_run, github, pipeline
 from mlops_actions.config import Project
 from mlops_actions.errors import Failure
+from mlops_actions.evaluation_sets import needed_sets
 from mlops_actions.gate.identity import Overlap
 from mlops_actions.gate.predictions import SetInput
 from mlops_actions.registry import branch_of
 from mlops_actions.registry.baseline import fetch
 from mlops_actions.score import kept_predictions, stored_predictions
-from mlops_actions.validate import needed_sets
+from mlops_actions.validate import manifest
 
 
 class Unjudged(Exception):
@@ -128,7 +129,7 @@ def _fixed_data(folder: Path, validate_digest: str) -> dict[str, Any]:
         ):
             raise Failure(f"{item['name']} is not the one that was fixed before training.")
     named = {item["name"] for item in evidence.read_json(path)["subject"]}
-    data = evidence.read_json(folder / "data.json")
+    data = manifest.read(folder / "data.json")
     keys = {part["keys"]["file"] for part in data["evaluation"].values()}
     if not {"data.json", *keys} <= named:
         raise Failure("validate.json does not name the data it fixed.")
@@ -157,8 +158,7 @@ def _training(loaded: Project, folder: Path) -> dict[str, Any]:
 
 def unchanged(loaded: Project, received: Handover) -> evidence.Check:
     """Check the claim that there was nothing new to train, on what we can see ourselves."""
-    python = str(received.trained.get("environment", {}).get("python", ""))
-    digest = pipeline.digest(loaded, received.data, python)
+    digest = pipeline.digest_again(loaded, received.data, received.trained)
     for alias in ("champion", "challenger"):
         version = received.baseline["aliases"].get(alias)
         tags = received.baseline["versions"].get(version, {}) if version else {}

@@ -10,13 +10,13 @@ from typing import Any
 
 from mlops_actions import evidence
 from mlops_actions.config import Project
+from mlops_actions.evaluation_sets import needed_sets
 from mlops_actions.gate import predictions
 from mlops_actions.gate.handover import Handover
 from mlops_actions.gate.metrics import Metric, UnknownMetric, lookup
 from mlops_actions.gate.predictions import SetInput
 from mlops_actions.gate.statistics import Undefined, compare
 from mlops_actions.smoke import BASE
-from mlops_actions.validate import needed_sets
 
 
 def metric_of(loaded: Project) -> Metric | None:
@@ -87,7 +87,9 @@ def judge_smoke(
         said = f"{settings.metric} is {value:.4g}; smoke.floor is {settings.floor:g}."
         ok = better and math.isfinite(value)
         checks.append(_bound("smoke.floor", value, settings.floor, said, ok=ok))
-    told = next(item for item in received.trained["checks"] if item["name"] == "base_branch")
+    unsaid = evidence.check("base_branch", "inconclusive", message="training does not say why")
+    said_of_base = (one for one in received.trained["checks"] if one["name"] == unsaid["name"])
+    told = next(said_of_base, unsaid)
     if told["status"] == "pass":
         worse = math.nan if loss is None else loss
         said = (

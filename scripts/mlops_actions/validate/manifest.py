@@ -5,12 +5,73 @@ from __future__ import annotations
 import datetime
 import hashlib
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from mlops_actions import evidence
 from mlops_actions.config import parse_duration
+from mlops_actions.errors import Failure
 from mlops_actions.validate.content import as_time, time_range
 from mlops_actions.validate.source import Source
+
+_Count = Annotated[int, Field(ge=0, lt=1 << 53)]
+
+
+def _moment(text: str) -> str:
+    datetime.datetime.fromisoformat(text)
+    return text
+
+
+class _Data(BaseModel):
+    model_config = ConfigDict(strict=True)
+
+    rows: _Count
+    digest: str
+
+
+class _Training(_Data):
+    cutoff: Annotated[str, AfterValidator(_moment)] | None
+
+
+class _Keys(BaseModel):
+    model_config = ConfigDict(strict=True)
+
+    file: Annotated[str, Field(pattern=r"^evaluation/\w+\.parquet$")]
+
+
+class _Overlap(BaseModel):
+    model_config = ConfigDict(strict=True)
+
+    keys: _Count = 0
+    content: _Count = 0
+    ordinary: Annotated[float, Field(ge=0, le=1)] | None = None
+
+
+class _Evaluation(_Data):
+    keys: _Keys
+    overlap: _Overlap | None = None
+
+
+class _Manifest(BaseModel):
+    training: _Training
+    evaluation: dict[str, _Evaluation]
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Read ``data.json`` as far as a verdict rests on it: its folder lay open to user code.
+
+    Raises :class:`Failure` where a value has another type than :func:`describe` and its callers
+    give it.
+    """
+    document = evidence.read_json(path)
+    try:
+        _Manifest.model_validate_json(path.read_bytes())
+    except ValidationError as problem:
+        first = problem.errors(include_url=False, include_input=False)[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise Failure(f"This is no manifest of data: {place}: {first['msg']}.", file=path) from None
+    return document
 
 
 def describe(source: Source) -> dict[str, Any]:
