@@ -689,6 +689,15 @@ def test_what_code_scanning_does_not_get_is_said(scan, monkeypatch, private, giv
     assert "CVE-2020-0001" in scan.summary  # Though the policy only lists it.
 
 
+@pytest.mark.parametrize(("policy", "said"), [("unattested: allow\n", True), ("", False)])
+def test_that_attestations_are_not_asked_for_is_in_every_report(scan, policy, said):
+    assert scan(image(), policy=policy, options=PAGE_OPTIONS) == 0
+    sentence = "Evidence counts without an attestation here"
+    assert (sentence in scan.summary) is said
+    assert (sentence in page(scan)) is said
+    assert scan.predicate["unattested"] == ("allow" if said else "refuse")
+
+
 # Files of Trivy's in the repository.
 
 

@@ -13,6 +13,7 @@ from mlops_actions.scan import image, trivy
 from mlops_actions.scan.policy import Judgement, judge, refuse_long_waivers
 from mlops_actions.scan.trusted import untrusted_configuration
 
+_UNATTESTED = "Evidence counts without an attestation here (unattested: allow in mlops.yaml)."
 _MOST_ANNOTATIONS = 10  # Of one level a step may have ten; GitHub drops the others.
 
 
@@ -65,10 +66,13 @@ class Scan:
     @property
     def notes(self) -> list[str]:
         """What else the report says."""
-        if not self.ignored:
-            return []
-        names = ", ".join(path.name for path in self.ignored)
-        return [f"Not used, for the policy is in mlops.yaml: {names}."]
+        found = []
+        if self.ignored:
+            names = ", ".join(path.name for path in self.ignored)
+            found.append(f"Not used, for the policy is in mlops.yaml: {names}.")
+        if self.project.config.unattested == "allow":
+            found.append(_UNATTESTED)
+        return found
 
     def page(self, notes: Sequence[str]) -> str:
         """Give the report as HTML."""
@@ -115,6 +119,7 @@ class Scan:
             "findings": [one.document() for one in self.judgement.findings],
             "waivers": [one.document() for one in self.judgement.waivers],
             "policy": self.project.config.scan.model_dump(mode="json", exclude={"waivers"}),
+            "unattested": self.project.config.unattested,
             "ignored_configuration": [path.name for path in self.ignored],
         }
 
