@@ -302,6 +302,19 @@ def test_a_change_that_turns_the_gate_off_is_not_approved_by_it(
     assert release.run() == 1
 
 
+def test_the_newest_version_again_is_unchanged(release: Registered) -> None:
+    """The champion is version 3; the candidate says what version 4 said before it."""
+    release.keep(release.own / "challenger", seed=7)
+    assert release.judge()["verdict"] == "blessed"
+    source = release.candidate / "predictions" / "release" / "candidate.parquet"
+    shutil.copy(source, release.own / "challenger" / "predictions" / "release")
+    found = release.judge()
+    assert found["verdict"] == "unchanged"
+    assert found["reasons"] == ["Version 4 (challenger) says of every row what the candidate says."]
+    _id_in_training(release)
+    assert release.judge()["verdict"] == "rejected"
+
+
 # --- Anchor ------------------------------------------------------------------------------------
 
 

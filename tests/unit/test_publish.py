@@ -16,8 +16,9 @@ from mlflow.exceptions import MlflowException
 
 from mlops_actions import config, evidence, github, pipeline, publish
 from mlops_actions.errors import ConfigurationError, Failure
+from mlops_actions.registry import baseline
 from mlops_actions.registry.store import EVIDENCE, EmbeddedRegistry, ServerRegistry, quiet
-from mlops_actions.state import BRANCH, Branch
+from mlops_actions.state import BRANCH, Branch, Checkout
 
 CONFIG = """\
 name: tiny
@@ -283,6 +284,28 @@ def test_a_damaged_registry_is_left_alone(repository: Path, tmp_path: Path) -> N
     with pytest.raises(Failure, match="The embedded registry"):
         run(repository, make_handover(tmp_path / "two"))
     assert branch.checkout(tmp_path / "after").git("rev-parse", "HEAD").stdout == before
+
+
+def test_the_gate_sees_the_evidence_of_champion_and_challenger(
+    repository: Path, tmp_path: Path
+) -> None:
+    for job in ("one", "two"):
+        run(repository, make_handover(tmp_path / job))
+    branch = Branch(repository=repository)
+
+    def promote(checkout: Checkout) -> None:
+        client = EmbeddedRegistry(checkout)._client
+        client.set_registered_model_alias("tiny", "champion", "1")
+
+    branch.transaction(promote, "promote")
+    loaded = config.load(repository / "mlops.yaml")
+    document = baseline.fetch(loaded, tmp_path / "baseline", branch, model=False)
+    assert document["baseline"]["version"] == "1"
+    versions = {
+        folder: evidence.read(tmp_path / "baseline" / folder / "publish.json", "publish")["version"]
+        for folder in ("evidence", "challenger")
+    }
+    assert versions == {"evidence": "1", "challenger": "2"}
 
 
 # --- A server that fails in mid-publish ----------------------------------------------------------

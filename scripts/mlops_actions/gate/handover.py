@@ -21,6 +21,7 @@ from mlops_actions.gate.identity import Overlap
 from mlops_actions.gate.predictions import SetInput
 from mlops_actions.registry import branch_of
 from mlops_actions.registry.baseline import fetch
+from mlops_actions.registry.store import CHALLENGER
 from mlops_actions.score import kept_predictions, stored_predictions
 from mlops_actions.validate import manifest
 
@@ -241,6 +242,23 @@ def _anchor(received: Handover, name: str, part: dict[str, Any]) -> Path | None:
         return None
     folder = received.baseline_folder / "anchors" / anchor["version"]
     return kept_predictions(folder, name, part["digest"])
+
+
+def challengers(
+    received: Handover, sets: Mapping[str, SetInput]
+) -> tuple[str, dict[str, SetInput]] | None:
+    """Give the newest version, and the sets with its predictions where a champion's would stand.
+
+    ``None`` where it is the baseline itself, or was scored on other sets.
+    """
+    folder = received.baseline_folder / CHALLENGER
+    against = {}
+    for name, one in sets.items():
+        kept = kept_predictions(folder, name, received.data["evaluation"][name]["digest"])
+        if kept is None:
+            return None
+        against[name] = dataclasses.replace(one, champion=kept, anchor=None)
+    return received.baseline["aliases"][CHALLENGER], against
 
 
 def scored_on(received: Handover, sets: Mapping[str, SetInput]) -> dict[str, str]:

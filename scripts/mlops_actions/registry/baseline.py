@@ -32,9 +32,9 @@ def fetch(project: Project, output: Path, branch: Branch, *, model: bool) -> dic
 
     ``output`` gets ``baseline.json``, ``evidence/`` and ``model/``; without ``model`` also
     ``anchors/<version>/``, the evidence of the versions that the baseline itself was held against
-    as the best earlier ones. What cannot be reached is
-    recorded there with its reason, under ``problem``, instead of raised: the verdict is then
-    inconclusive, never a bootstrap.
+    as the best earlier ones, and ``challenger/``, that of the newest version where the baseline is
+    another. What cannot be reached is recorded there with its reason, under ``problem``, instead
+    of raised: the verdict is then inconclusive, never a bootstrap.
     """
     quiet()
     if output.exists():
@@ -84,6 +84,9 @@ def _fill(document: dict[str, Any], registry: Registry, output: Path, *, model: 
         registry.download_model(version, output / "model")
     else:
         document["anchors"] = _anchors(registry, version, output)
+        newest = document["aliases"].get(CHALLENGER)
+        if newest not in {None, version.version}:
+            registry.download_evidence(registry.version(name, newest), output / CHALLENGER)
     document["baseline"] = {
         "alias": alias,
         "version": version.version,
