@@ -120,10 +120,12 @@ def verify(handover: Path, gate: Path) -> dict[str, Any]:
         path = handover / f"{stage}.json"
         if not path.is_file() or judged.get(path.name) != evidence.sha256_file(path):
             raise Failure("This is not the evidence that was judged.", file=path)
-    subjects = {
-        item["name"]: item["digest"]["sha256"]
-        for item in evidence.read_json(handover / "train.json")["subject"]
-    }
+        evidence.read(path, stage)
+    if _subjects(handover / "validate.json").get("data.json") != evidence.sha256_file(
+        handover / "data.json"
+    ):
+        raise Failure("This is not the data that was judged.", file=handover / "data.json")
+    subjects = _subjects(handover / "train.json")
     run = handover / "run"
     exported_run.check_files(run)
     if subjects.get("run") != evidence.sha256_file(run / "run.json"):
@@ -133,20 +135,25 @@ def verify(handover: Path, gate: Path) -> dict[str, Any]:
     return predicate
 
 
+def _subjects(path: Path) -> dict[str, str]:
+    return {item["name"]: item["digest"]["sha256"] for item in evidence.read_json(path)["subject"]}
+
+
 def _collect(handover: Path, gate: Path, folder: Path) -> None:
     folder.mkdir()
     judged = (f"{stage}.json" for stage in _STAGES[:-1])
     for name in ("data.json", "profile.json", GOLDEN, *judged):
         if (handover / name).is_file():
             shutil.copyfile(handover / name, folder / name)
-    scored = evidence.read_json(folder / "score.json").get("subject", [])
-    golden = folder / GOLDEN
-    if golden.is_file() and not any(
-        item == evidence.subject(GOLDEN, evidence.sha256_file(golden)) for item in scored
-    ):
+    golden, scored = folder / GOLDEN, _subjects(folder / "score.json")
+    if golden.is_file() and scored.get(GOLDEN) != evidence.sha256_file(golden):
         raise Failure("These are not the golden rows that were scored.", file=handover / GOLDEN)
     shutil.copyfile(gate, folder / "gate.json")
+    judged_files = _subjects(gate)
     for path in sorted((handover / "predictions").glob("*/candidate.parquet")):
+        named = path.relative_to(handover).as_posix()
+        if judged_files.get(named) != evidence.sha256_file(path):
+            raise Failure("These are not the predictions that were judged.", file=path)
         target = folder / "predictions" / path.parent.name / path.name
         target.parent.mkdir(parents=True)
         shutil.copyfile(path, target)

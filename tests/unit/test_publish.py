@@ -55,26 +55,29 @@ def make_handover(folder: Path, *, verdict: str = "blessed", gated: bool = True)
     predictions = handover / "predictions" / "release" / "candidate.parquet"
     predictions.parent.mkdir(parents=True)
     predictions.write_bytes(b"predictions")
-    evidence.write_json(handover / "data.json", DATA)
-    subjects = [
+    fixed = evidence.write_json(handover / "data.json", DATA)
+    named = {"validate": [evidence.subject("data.json", fixed)]}
+    named["train"] = [
         evidence.subject("run", evidence.sha256_file(run / "run.json")),
         evidence.subject("model", evidence.sha256_tree(run / "model")),
     ]
     golden = handover / "golden.json"
     golden.write_text("{}")
-    scored = [evidence.subject(golden.name, evidence.sha256_file(golden))]
+    named["score"] = [evidence.subject(golden.name, evidence.sha256_file(golden))]
     for stage in ("validate", "train", "score"):
         document = evidence.statement(
             stage,
             "passed",
             [],
-            subjects=scored if stage == "score" else subjects,
+            subjects=named[stage],
             pipeline_digest="forged",
             environment={"python": "3.11.7"},
         )
         evidence.write_json(handover / f"{stage}.json", document)
     gate = folder / "verdict" / "gate.json"
     previous = [handover / f"{stage}.json" for stage in ("validate", "train", "score")]
+    relative = predictions.relative_to(handover).as_posix()
+    subjects = [evidence.subject(relative, evidence.sha256_file(predictions))]
     document = evidence.statement(
         "gate", verdict, [], subjects=subjects, previous=previous, gated=gated
     )
@@ -186,6 +189,14 @@ def _swap_golden_rows(job: Path) -> None:
     (job / "candidate" / "golden.json").write_text('{"records": []}')
 
 
+def _swap_data(job: Path) -> None:
+    evidence.write_json(job / "candidate" / "data.json", DATA | {"more": 1})
+
+
+def _swap_predictions(job: Path) -> None:
+    (job / "candidate" / "predictions" / "release" / "candidate.parquet").write_bytes(b"better")
+
+
 def _drop_evidence(job: Path) -> None:
     (job / "candidate" / "score.json").unlink()
 
@@ -209,6 +220,8 @@ def _link_folder(job: Path) -> None:
         _swap_run,
         _swap_evidence,
         _swap_golden_rows,
+        _swap_data,
+        _swap_predictions,
         _drop_evidence,
         _link,
         _link_folder,
