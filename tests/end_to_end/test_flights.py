@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
 import threading
+import urllib.request
 from pathlib import Path
 
 import pytest
 from conftest import Consumer
+from mlflow import MlflowClient
+from tracking_server import answers, free_port, wait
 
 from mlops_actions.local import LocalRun
 from mlops_actions.registry.store import EmbeddedRegistry, quiet
@@ -118,17 +125,34 @@ def test_a_pull_request_whose_data_breaks_the_schema(registered: Consumer) -> No
     assert any("distance" in item.message for item in run.annotations if item.level == "error")
 
 
+def test_mlflows_own_page_shows_the_registry(registered: Consumer, tmp_path: Path) -> None:
+    origin = registered.folder / ".mlops-local" / "origin.git"
+    registered.git("remote", "add", "origin", str(origin))
+    address = f"http://127.0.0.1:{(port := free_port())}"
+    words = ["registry", "ui", "--port", str(port)]
+    with (tmp_path / "log").open("w") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "mlops_actions", "--directory", registered.folder, *words],
+            stdout=log, stderr=log, start_new_session=True,
+        )  # fmt: skip
+        try:
+            wait(lambda: answers(f"{address}/health"), process, f"The page ({log.name})")
+            client = MlflowClient(tracking_uri=address)
+            found = client.get_model_version_by_alias("late-flights", "challenger")
+            assert found.version == "1"
+            assert "mlflow" in urllib.request.urlopen(address).read().decode().lower()
+        finally:
+            os.killpg(process.pid, signal.SIGTERM)
+            process.wait(30)
+    assert address in (tmp_path / "log").read_text()
+
+
 def test_two_pushes_at_once_both_survive(registered: Consumer, tmp_path: Path) -> None:
     runs: dict[str, LocalRun] = {}
 
     def push(name: str, iterations: int) -> None:
         other = Consumer(tmp_path / name)
-        # The same origin for both: two clones of one repository.
-        registered.git("worktree", "prune")
         other.replace("params.yaml", r"^(\s+max_iter:).*", rf"\1 {iterations}")
-        # A fresh release set: the third verdict on a single month asks for more than it can show.
-        window = '["2013-10-01", "2013-11-30"]'
-        other.replace("params.yaml", r"^(\s+release:).*", rf"\1 {window}")
         other.commit(f"{iterations} iterations")
         runs[name] = other.happens("push", output=registered.folder / ".mlops-local")
 

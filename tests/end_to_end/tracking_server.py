@@ -60,7 +60,7 @@ def postgresql(folder: Path) -> Iterator[str]:
     )  # fmt: skip
     try:
         ready = [programs / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(port)]
-        _wait(lambda: subprocess.run(ready, check=False).returncode == 0, server, "PostgreSQL")
+        wait(lambda: subprocess.run(ready, check=False).returncode == 0, server, "PostgreSQL")
         yield f"postgresql+psycopg2://mlflow@127.0.0.1:{port}/postgres"
     finally:
         server.terminate()
@@ -91,7 +91,7 @@ def mlflow_server(folder: Path, store: str) -> Iterator[str]:
     )  # fmt: skip
     address = f"http://127.0.0.1:{port}"
     try:
-        _wait(lambda: _answers(f"{address}/health"), server, f"MLflow ({folder / 'mlflow.log'})")
+        wait(lambda: answers(f"{address}/health"), server, f"MLflow ({folder / 'mlflow.log'})")
         yield address
     finally:
         with contextlib.suppress(ProcessLookupError):
@@ -103,7 +103,8 @@ def mlflow_server(folder: Path, store: str) -> Iterator[str]:
         log.close()
 
 
-def _answers(address: str) -> bool:
+def answers(address: str) -> bool:
+    """Say whether a server answers there."""
     try:
         with urllib.request.urlopen(address, timeout=2) as answer:  # noqa: S310 - loopback.
             return bool(answer.status == 200)
@@ -111,7 +112,8 @@ def _answers(address: str) -> bool:
         return False
 
 
-def _wait(ready: object, process: subprocess.Popen[bytes], name: str, seconds: int = 180) -> None:
+def wait(ready: object, process: subprocess.Popen[bytes], name: str, seconds: int = 180) -> None:
+    """Wait until a process is ready; fail the test where it ends or takes too long."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if process.poll() is not None:
