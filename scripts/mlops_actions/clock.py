@@ -39,12 +39,10 @@ class Clock:
         settings = loaded.config.gate.latency
         if settings is None:
             raise AssertionError
-        request = project.model_request(loaded, model) | {
-            "command": "clock", "files": files, "batch": settings.batch,
-        }  # fmt: skip
+        request = project.model_request(loaded, model) | {"files": files, "batch": settings.batch}
         self._model = model
         self._process = subprocess.Popen(
-            [str(python), str(project.RUNNER), json.dumps(request)],
+            [str(python), str(project.RUNNER), "clock"],
             cwd=loaded.folder,
             env=variables,
             stdin=subprocess.PIPE,
@@ -54,20 +52,26 @@ class Clock:
             start_new_session=True,
         )
 
+        self._send(json.dumps(request))
+
     def ask(self, line: str) -> str:
         """Send a line, give the answer."""
-        stdin, stdout = self._process.stdin, self._process.stdout
-        if stdin is None or stdout is None:
+        self._send(line)
+        if self._process.stdout is None:
             raise AssertionError
-        try:
-            stdin.write(f"{line}\n")
-            stdin.flush()
-        except (BrokenPipeError, ValueError):
-            raise Failure("The model could not be timed: its process ended.") from None
-        answer = stdout.readline().strip()
+        answer = self._process.stdout.readline().strip()
         if not answer:
             raise Failure("The model could not be timed: its process ended.")
         return answer
+
+    def _send(self, line: str) -> None:
+        if self._process.stdin is None:
+            raise AssertionError
+        try:
+            self._process.stdin.write(f"{line}\n")
+            self._process.stdin.flush()
+        except (BrokenPipeError, ValueError):
+            raise Failure("The model could not be timed: its process ended.") from None
 
     def milliseconds(self, line: str) -> float:
         """Time one prediction."""

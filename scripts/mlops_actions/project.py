@@ -367,6 +367,68 @@ def _ended_with_us(process: subprocess.Popen[Any]) -> Iterator[None]:
         end(process)
 
 
+class Runner:
+    """A process of ``runner.py`` that has imported what it needs and waits for its request.
+
+    It may be started while a command of the user's still works: importing MLflow takes seconds.
+    What it prints is shown when it has answered, unless it is to be ``live``.
+    """
+
+    def __init__(
+        self,
+        environment: Environment,
+        command: str,
+        *,
+        cwd: Path,
+        variables: Mapping[str, str],
+        live: bool = False,
+    ) -> None:
+        self._command = command
+        self._process = subprocess.Popen(
+            [str(environment.python), str(RUNNER), command],
+            cwd=cwd,
+            env=variables,
+            stdin=subprocess.PIPE,
+            stdout=sys.stderr if live else subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+        )
+
+    def end(self) -> None:
+        """End it, asked or not."""
+        end(self._process)
+
+    def ask(self, *, timeout: float | None = None, **request: object) -> None:
+        """Send the one request and wait for the end.
+
+        Raises :class:`Failure` with the runner's last line when something is wrong, or when it
+        takes more than ``timeout`` seconds.
+        """
+        command, process = self._command, self._process
+        with _ended_with_us(process):
+            try:
+                printed, errors = process.communicate(f"{json.dumps(request)}\n", timeout=timeout)
+            except subprocess.TimeoutExpired:
+                raise Failure(
+                    f"{command} was stopped after its time limit of {timeout:.0f} s."
+                ) from None
+        lines = errors.strip().splitlines()
+        for line in (printed or "").splitlines():
+            github.info(line)
+        if process.returncode == 0:
+            return
+        if process.returncode == _RUNNER_WRONG and lines:
+            for line in lines[:-1]:
+                github.info(line)
+            raise Failure(lines[-1])
+        tail = "\n".join(lines[-20:])
+        raise Failure(
+            f"{command} ended with code {process.returncode} in the project environment:\n{tail}"
+        )
+
+
 def ask_runner(
     environment: Environment,
     command: str,
@@ -375,42 +437,17 @@ def ask_runner(
     timeout: float | None = None,
     **request: object,
 ) -> None:
-    """Run a command of ``runner.py`` in an environment.
+    """Run a command of ``runner.py`` in an environment, with live output.
 
-    Raises :class:`Failure` with the runner's last line when something is wrong.
+    Raises as :meth:`Runner.ask` does.
     """
-    words = [str(environment.python), str(RUNNER), json.dumps({"command": command, **request})]
-    given = environment.variables()
+    given = environment.variables()  # Masks secrets: a command, so before they are off.
     with github.untrusted_output():
-        process = subprocess.Popen(
-            words,
-            cwd=cwd,
-            env=given,
-            stdin=subprocess.DEVNULL,
-            stdout=sys.stderr,
-            stderr=subprocess.PIPE,
-            text=True,
-            errors="replace",
-            start_new_session=True,
-        )
-        with _ended_with_us(process):
-            try:
-                _, errors = process.communicate(timeout=timeout)
-            except subprocess.TimeoutExpired:
-                raise Failure(
-                    f"{command} was stopped after its time limit of {timeout:.0f} s."
-                ) from None
-    if process.returncode == 0:
-        return
-    lines = errors.strip().splitlines()
-    if process.returncode == _RUNNER_WRONG and lines:
-        for line in lines[:-1]:
-            github.info(line)
-        raise Failure(lines[-1])
-    tail = "\n".join(lines[-20:])
-    raise Failure(
-        f"{command} ended with code {process.returncode} in the project environment:\n{tail}"
-    )
+        runner = Runner(environment, command, cwd=cwd, variables=given, live=True)
+        try:
+            runner.ask(timeout=timeout, **request)
+        finally:
+            runner.end()
 
 
 def model_request(project: Project, model: Path) -> dict[str, object]:

@@ -1,12 +1,13 @@
 """The one file that runs in the project environment, beside user code.
 
 It needs nothing but what the project has: an MLflow client, and pandas or polars to read Parquet.
-Its only argument is a JSON object with ``command`` and what that command needs; its answer is
+Its argument is a command, its first line of input a JSON object with what that needs, its answer
 files. It must not import anything else of ours: the project does not have it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import json
@@ -38,6 +39,11 @@ def _plain_path(uri: str) -> Path:
             "MLFLOW_TRACKING_URI and the artifact location as the environment sets them."
         )
     return Path(unquote(parsed.path))
+
+
+def _import_store() -> None:
+    with contextlib.suppress(ImportError):  # It is told when it is needed.
+        import mlflow.store.tracking.sqlalchemy_store  # noqa: F401
 
 
 def _client(store: str) -> Any:
@@ -397,9 +403,14 @@ def clock(request: dict[str, Any]) -> None:
 
 def main() -> int:
     """Run one command."""
-    request = json.loads(sys.argv[1])
-    command = request.pop("command")
+    command = sys.argv[1]
     try:
+        if command == "export":
+            _import_store()  # While training still goes on.
+        line = sys.stdin.readline()
+        if not line:  # Nobody asked.
+            return 0
+        request = json.loads(line)
         if command == "export":
             export(**request)
         elif command == "behaviour-tests":

@@ -30,8 +30,8 @@ def train(
     facts |= {"command": settings.command, "sample": settings.sample, "seed": settings.seed}
     try:
         with tempfile.TemporaryDirectory(prefix="mlops-smoke-") as scratch:
-            store = Store(environment, loaded.folder, Path(scratch), loaded.config.name)
-            with store.failing(handover / "run"):
+            made = Store(environment, loaded.folder, Path(scratch), loaded.config.name)
+            with made as store, store.failing(handover / "run"):
                 facts["seconds"] = store.run(
                     settings.command, "Smoke", _limit(loaded), _variables(settings)
                 )
@@ -98,13 +98,12 @@ def _train_base(
     environment = project.prepare(base)
     project.pull_data(base, environment)
     project.run_data_command(base, environment, _limit(base))
-    store = Store(environment, base.folder, scratch / "store", base.config.name)
-    # The sample and the seed are this side's: the same for both.
-    store.run(
-        base.config.smoke.command, "Smoke of the base branch", _limit(base), _variables(settings)
-    )
-    if missing := store.export(scratch / "run"):
-        raise Failure(f"its smoke command {missing}.")
+    with Store(environment, base.folder, scratch / "store", base.config.name) as store:
+        # The sample and the seed are this side's: the same for both.
+        command, label = base.config.smoke.command, "Smoke of the base branch"
+        store.run(command, label, _limit(base), _variables(settings))
+        if missing := store.export(scratch / "run"):
+            raise Failure(f"its smoke command {missing}.")
     outputs = {}
     for evaluation in evidence.read_json(handover / "data.json")["evaluation"]:
         path = base.config.data.evaluation_path(evaluation)

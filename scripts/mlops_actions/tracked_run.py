@@ -6,6 +6,7 @@ import contextlib
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Self
 
 from mlops_actions import evidence, project
 from mlops_actions.errors import Failure
@@ -33,6 +34,24 @@ class Store:
             # project. An MLflow that does not know it is right, too, and leaves that folder behind.
             "_MLFLOW_SERVER_ARTIFACT_ROOT": str(scratch / "artifacts"),
         }
+        self._exporter: project.Runner | None = None
+
+    def __enter__(self) -> Self:
+        """Give the store; it leaves no process behind."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End the process that waits to export."""
+        if self._exporter is not None:
+            self._exporter.end()
+
+    def _ready(self) -> project.Runner:
+        if self._exporter is None:
+            variables = self._environment.variables()
+            self._exporter = project.Runner(
+                self._environment, "export", cwd=self._cwd, variables=variables
+            )
+        return self._exporter
 
     def run(
         self,
@@ -42,6 +61,7 @@ class Store:
         variables: dict[str, str] | None = None,
     ) -> float:
         """Run a command that logs here; give its seconds."""
+        self._ready()  # To export: it imports MLflow meanwhile.
         return project.run_command(
             self._environment,
             command,
@@ -57,14 +77,10 @@ class Store:
             shutil.rmtree(output)
         if not self._database.exists():
             return _MISSING["no-run"]
+        exporter, self._exporter = self._ready(), None
         try:
-            project.ask_runner(
-                self._environment,
-                "export",
-                cwd=self._cwd,
-                store=self._variables["MLFLOW_TRACKING_URI"],
-                output=str(output),
-                failed=failed,
+            exporter.ask(
+                store=self._variables["MLFLOW_TRACKING_URI"], output=str(output), failed=failed
             )
         except Failure as problem:
             if problem.message in _MISSING:

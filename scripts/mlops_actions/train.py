@@ -107,8 +107,8 @@ def _train(
     settings = loaded.config.train
     limit = parse_duration(settings.timeout).total_seconds()
     with tempfile.TemporaryDirectory(prefix="mlops-train-") as scratch:
-        store = Store(environment, loaded.folder, Path(scratch), loaded.config.name)
-        with store.failing(handover / "run"):
+        made = Store(environment, loaded.folder, Path(scratch), loaded.config.name)
+        with made as store, store.failing(handover / "run"):
             seconds = store.run(settings.command, "Training", limit)
             missing = store.export(handover / "run")
             if missing and settings.stage:

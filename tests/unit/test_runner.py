@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import io
 import sys
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,8 @@ def test_the_last_line_says_what_is_wrong(
         raise raised
 
     monkeypatch.setattr(runner, "score", score)
-    monkeypatch.setattr(sys, "argv", ["runner.py", json.dumps({"command": "score"})])
+    monkeypatch.setattr(sys, "argv", ["runner.py", "score"])
+    monkeypatch.setattr(sys, "stdin", io.StringIO("{}\n"))
     assert runner.main() == runner.WRONG
     assert said in capsys.readouterr().err.splitlines()[-1]
 

@@ -120,6 +120,7 @@ class Environments:
         self.commands: list[str] = []
         self.answers: list[str] = []  # Of the exports, one after the other; "" has a model.
         self.failed_exports = 0
+        self.waiting = 0  # Processes that could export.
         self.ends: dict[str, str] = {}  # Commands that fail.
 
     def run_command(self, _: Environment, command: str | list[str], **more: Any) -> float:
@@ -132,8 +133,16 @@ class Environments:
             raise CommandFailed(self.ends[words])
         return 1.0
 
-    def ask_runner(self, _: Environment, command: str, **request: Any) -> None:
+    def runner(self, _: Environment, command: str, **_more: Any) -> Environments:
         assert command == "export"
+        self.waiting += 1
+        return self
+
+    def end(self) -> None:
+        self.waiting -= 1
+
+    def ask(self, **request: Any) -> None:
+        self.waiting -= 1
         output = Path(request["output"])
         self.failed_exports += request["failed"]
         answer = "" if request["failed"] else self.answers.pop(0)
@@ -146,11 +155,12 @@ class Environments:
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> Environments:
+def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[Environments]:
     made = Environments()
     monkeypatch.setattr(project, "run_command", made.run_command)
-    monkeypatch.setattr(project, "ask_runner", made.ask_runner)
-    return made
+    monkeypatch.setattr(project, "Runner", made.runner)
+    yield made
+    assert made.waiting == 0  # No process is left behind.
 
 
 @pytest.fixture
@@ -250,10 +260,11 @@ def test_a_broken_store_does_not_hide_the_first_error(
     handover: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def broken(*_: object, **_more: object) -> None:
+    def broken(**_: object) -> None:
+        asked.end()
         raise Failure("The store is broken.")
 
-    monkeypatch.setattr(project, "ask_runner", broken)
+    monkeypatch.setattr(asked, "ask", broken)
     asked.ends = {"dvc repro": "Training: it was killed."}
     with pytest.raises(Failure, match="killed"):
         full(handover, environment)
