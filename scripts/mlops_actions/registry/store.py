@@ -9,6 +9,7 @@ from __future__ import annotations
 import abc
 import contextlib
 import dataclasses
+import functools
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -19,6 +20,7 @@ from urllib.parse import urlsplit
 from mlops_actions import github
 from mlops_actions.errors import ConfigurationError, Failure
 from mlops_actions.exported_run import ExportedRun
+from mlops_actions.registry.database import Database
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -82,34 +84,20 @@ class Registry(abc.ABC):
     kind: str
     place: str
 
-    def __init__(self, client: MlflowClient, place: str) -> None:
-        self._client = client
+    def __init__(self, place: str) -> None:
         self.place = place
 
+    @functools.cached_property
+    @abc.abstractmethod
+    def _client(self) -> MlflowClient: ...
+
+    @abc.abstractmethod
     def aliases(self, name: str) -> dict[str, str]:
         """Give alias -> version of a model; empty when the model is not registered."""
-        from mlflow.exceptions import MlflowException
 
-        with _explained(self.place):
-            try:
-                found = self._client.get_registered_model(name)
-            except MlflowException as problem:
-                if problem.error_code == "RESOURCE_DOES_NOT_EXIST":
-                    return {}
-                raise
-            return {alias: str(version) for alias, version in found.aliases.items()}
-
+    @abc.abstractmethod
     def version(self, name: str, version: str) -> Version:
         """Look a version up."""
-        with _explained(self.place):
-            found = self._client.get_model_version(name, version)
-        return Version(
-            name=name,
-            version=str(found.version),
-            run_id=found.run_id or "",
-            source=found.source or "",
-            tags=dict(found.tags),
-        )
 
     @abc.abstractmethod
     def download_model(self, version: Version, folder: Path) -> None:
@@ -246,16 +234,29 @@ class EmbeddedRegistry(Registry):
     kind = "embedded"
 
     def __init__(self, checkout: Checkout) -> None:
-        from mlflow import MlflowClient
-
+        super().__init__("The embedded registry on the branch mlops-state")
         self._checkout = checkout
         checkout.bring([_DATABASE])
-        database = checkout.folder / _DATABASE
+        self._database = Database(path=checkout.folder / _DATABASE, place=self.place)
+
+    @functools.cached_property
+    def _client(self) -> MlflowClient:
+        from mlflow import MlflowClient
+
+        database = self._database.path
         database.parent.mkdir(parents=True, exist_ok=True)
         uri = f"sqlite:///{database.resolve()}"
-        place = "The embedded registry on the branch mlops-state"
-        with _explained(place):
-            super().__init__(MlflowClient(tracking_uri=uri, registry_uri=uri), place)
+        with _explained(self.place):
+            return MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+    def aliases(self, name: str) -> dict[str, str]:
+        """Read the aliases."""
+        return self._database.aliases(name) if self._database.path.exists() else {}
+
+    def version(self, name: str, version: str) -> Version:
+        """Read a version."""
+        run_id, source, tags = self._database.version(name, version)
+        return Version(name=name, version=version, run_id=run_id, source=source, tags=tags)
 
     @staticmethod
     def exists(checkout: Checkout) -> bool:
@@ -285,9 +286,7 @@ class EmbeddedRegistry(Registry):
 
     def download_evidence(self, version: Version, folder: Path) -> None:
         """Copy the evidence out of the branch."""
-        with _explained(self.place):
-            run = self._client.get_run(version.run_id)
-        path = self._bring(f"{run.info.artifact_uri}/{EVIDENCE}")
+        path = self._bring(f"{self._database.artifacts_of(version.run_id)}/{EVIDENCE}")
         if path.is_dir():
             shutil.copytree(path, folder, dirs_exist_ok=True)
 
@@ -310,8 +309,7 @@ class EmbeddedRegistry(Registry):
         self._copy(folder, self._local(location))
 
     def _store_artifacts(self, run_id: str, folder: Path, path: str = "") -> None:
-        uri = self._client.get_run(run_id).info.artifact_uri
-        self._copy(folder, self._local(f"{uri}/{path}"))
+        self._copy(folder, self._local(f"{self._database.artifacts_of(run_id)}/{path}"))
 
 
 class ServerRegistry(Registry):
@@ -336,10 +334,39 @@ class ServerRegistry(Registry):
         for name in ("TOKEN", "USERNAME", "PASSWORD"):
             _tidy(f"MLFLOW_TRACKING_{name}")
         os.environ["MLFLOW_TRACKING_URI"] = uri
+        super().__init__(f"The MLflow server {parts.hostname}")
+        self._uri = uri
+
+    @functools.cached_property
+    def _client(self) -> MlflowClient:
         from mlflow import MlflowClient
 
-        place = f"The MLflow server {parts.hostname}"
-        super().__init__(MlflowClient(tracking_uri=uri, registry_uri=uri), place)
+        return MlflowClient(tracking_uri=self._uri, registry_uri=self._uri)
+
+    def aliases(self, name: str) -> dict[str, str]:
+        """Ask for the aliases."""
+        from mlflow.exceptions import MlflowException
+
+        with _explained(self.place):
+            try:
+                found = self._client.get_registered_model(name)
+            except MlflowException as problem:
+                if problem.error_code == "RESOURCE_DOES_NOT_EXIST":
+                    return {}
+                raise
+            return {alias: str(version) for alias, version in found.aliases.items()}
+
+    def version(self, name: str, version: str) -> Version:
+        """Ask for a version."""
+        with _explained(self.place):
+            found = self._client.get_model_version(name, version)
+        return Version(
+            name=name,
+            version=str(found.version),
+            run_id=found.run_id or "",
+            source=found.source or "",
+            tags=dict(found.tags),
+        )
 
     def download_model(self, version: Version, folder: Path) -> None:
         """Download the model's files from the server."""
