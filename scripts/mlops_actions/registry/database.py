@@ -1,7 +1,7 @@
 """What the embedded registry's database says, read without MLflow.
 
-To read is what every pull request does, and MLflow's client takes seconds to import and refuses a
-database that another version of it wrote. A test holds these answers against MLflow's own.
+To read is what every pull request does, twice, and MLflow's client takes two seconds to import. A
+test holds these answers against MLflow's own.
 """
 
 from __future__ import annotations
