@@ -243,7 +243,8 @@ def test_a_fork_tells_what_a_maintainer_runs(
     assert f"[{address}]({address})" in text
     assert f'href="{address}"' in page
     # Which commit was judged stands on top: an older report is seen to be one.
-    assert "1234567890ab" in text.split("\n- ", maxsplit=1)[0]
+    assert "1234567890ab" in text.partition("\n#### ")[0]
+    assert text.splitlines()[1].startswith("- ")  # After verdict and reasons.
     assert "1234567890ab" in page.split("</header>", maxsplit=1)[0]
 
 
