@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
@@ -342,6 +343,9 @@ class Failing:
             # What comes after the failure are its consequences: the run must still be ended.
             if self._left == 0:
                 self.last = name
+                # As a call of the REST API says it, and as an upload does.
+                if self.last == "log_artifacts":
+                    raise requests.HTTPError("401 Client Error: Unauthorized for url: http://x/y")
                 raise MlflowException("Request failed with error code 401")
             return method(*arguments, **options)
 

@@ -11,6 +11,7 @@ import contextlib
 import dataclasses
 import functools
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
@@ -61,13 +62,15 @@ def _explained(place: str) -> Iterator[None]:
         text = str(problem)
         lines = text.strip().splitlines()
         status = getattr(problem, "get_http_status_code", lambda: None)()
-        if " 401" in text or status == 401:  # noqa: PLR2004
+        if refused := re.search(r"(?:^|\s)(401|403)\b", text):  # The other says 500 of it.
+            status = int(refused[1])
+        if status == 401:  # noqa: PLR2004
             reason = (
                 "it answered 401: the secrets MLFLOW_TRACKING_TOKEN (to read) or "
                 "MLFLOW_WRITE_TOKEN (to register), or their USERNAME and PASSWORD, are missing "
                 "or wrong"
             )
-        elif " 403" in text or status == 403:  # noqa: PLR2004
+        elif status == 403:  # noqa: PLR2004
             reason = "it answered 403: these credentials lack the right"
         elif "timed out" in text.lower() or "timeout" in text.lower():
             reason = "it does not answer in time"
@@ -434,6 +437,7 @@ def quiet() -> None:
     import logging
 
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.ERROR)
