@@ -63,8 +63,7 @@ def generate(folder: Path) -> config.Project:
 
 def train(loaded: config.Project, environment: project.Environment, work: Path, seed: int) -> None:
     """Train as the template does; leave its model and golden rows in ``work``."""
-    for name in ("mlruns", "mlflow.db"):
-        shutil.rmtree(loaded.folder / name, ignore_errors=True)
+    shutil.rmtree(loaded.folder / "mlruns", ignore_errors=True)
     (loaded.folder / "mlflow.db").unlink(missing_ok=True)
     words = [str(environment.python), "-m", "model.train"]
     variables = os.environ | {"MLOPS_SEED": str(seed)}
@@ -76,9 +75,8 @@ def train(loaded: config.Project, environment: project.Environment, work: Path, 
     kept = work / "evidence"
     kept.mkdir(exist_ok=True)
     part = {"files": [{"path": "data/development.parquet"}]}
-    score.predict(
-        loaded, environment, work / "model", part, work / "p.parquet", golden=kept / score.GOLDEN
-    )
+    outputs = {work / "p.parquet": part}
+    score.predict(loaded, environment, work / "model", outputs, golden=kept / score.GOLDEN)
     subjects = [evidence.subject(score.GOLDEN, evidence.sha256_file(kept / score.GOLDEN))]
     scored = evidence.statement("score", "passed", [], subjects=subjects)
     evidence.write_json(kept / "score.json", scored)
