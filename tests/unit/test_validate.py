@@ -382,7 +382,7 @@ def test_sensitive_values_reach_no_output(make, capsys):
 # Overlap and windows.
 
 
-def test_overlap_by_key_and_by_content(make):
+def test_overlap_by_key_and_by_content(make, capsys):
     training = rows()
     renamed = training[10:12].with_columns(pl.col("id") + 2000)  # Known content, new ids.
     changed = training[20:24].with_columns(
@@ -391,6 +391,7 @@ def test_overlap_by_key_and_by_content(make):
     make.validate(training, pl.concat([training[:3], renamed, changed, rows(5, 500)]))
     overlap = make.read("data.json")["evaluation"]["development"]["overlap"]
     assert overlap == {"keys": 3 + 4, "content": 3 + 2, "ordinary": 0.0}
+    assert "7 ids of the evaluation set development are also in" in capsys.readouterr().err
 
 
 def test_overlap_does_not_depend_on_integer_width(make):
@@ -402,7 +403,7 @@ def test_overlap_does_not_depend_on_integer_width(make):
     assert overlap == {"keys": 3, "content": 3, "ordinary": 0.0}
 
 
-def test_honest_repeats_are_measured_between_time_blocks_of_the_training_data(make):
+def test_honest_repeats_are_measured_between_time_blocks_of_the_training_data(make, capsys):
     training = rows(100)
     # Half of the rows of every fifth of the time say the same: whenever, and in whichever group.
     half = pl.when(pl.col("id") % 2 == 0)
@@ -417,6 +418,7 @@ def test_honest_repeats_are_measured_between_time_blocks_of_the_training_data(ma
     make.validate(training, repeated)
     overlap = make.read("data.json")["evaluation"]["development"]["overlap"]
     assert overlap == {"keys": 0, "content": 6, "ordinary": 0.5}
+    assert "warning" not in capsys.readouterr().err
     # All rows of one moment: there are no two blocks to compare.
     make.validate(training.with_columns(time=pl.lit(START)), repeated)
     overlap = make.read("data.json")["evaluation"]["development"]["overlap"]
