@@ -36,7 +36,10 @@ from mlops_actions.build.blessed import Blessed  # noqa: E402
 from mlops_actions.build.requirements import Index  # noqa: E402
 
 SIZE, BUILD, PROOF = 0.60, 15.0, 10.0
-INFER = "import mlflow, sys; print(*mlflow.models.infer_pip_requirements(sys.argv[1], 'sklearn'))"
+INFER = """\
+import mlflow, sys
+print(*mlflow.models.infer_pip_requirements(sys.argv[1], "sklearn"), sep="\\n")
+"""
 OTHER = """\
 FROM {base}
 COPY requirements.txt /tmp/requirements.txt
@@ -96,12 +99,13 @@ def of_mlflow(work: Path) -> list[str]:
         ):
             subprocess.run([str(uv.path()), *words], check=True, cwd="/")
         (folder / "complete").touch()
+    # Elsewhere than here: beside a uv.lock MLflow takes all of that instead.
     answer = subprocess.run(
-        [python, "-c", INFER, str(work / "model")], check=True, capture_output=True, text=True
-    )
-    found = answer.stdout.split()
-    assert any(line.startswith("mlflow==") for line in found), found
-    return found
+        [python, "-c", INFER, str(work / "model")], check=True, capture_output=True, text=True,
+        cwd=work,
+    )  # fmt: skip
+    # It puts itself in front of what it infers when it logs a model.
+    return [*(line for line in lines if line.startswith("mlflow==")), *answer.stdout.splitlines()]
 
 
 def version(number: int, work: Path) -> Blessed:
