@@ -42,7 +42,9 @@ def main() -> None:
     if depth:
         fetch.append(f"--depth={depth}")
     else:
-        fetch += ["+refs/heads/*:refs/remotes/origin/*", "+refs/tags/*:refs/tags/*"]
+        everything = ["+refs/heads/*:refs/remotes/origin/*", "+refs/tags/*:refs/tags/*"]
+        git(*fetch, *everything, folder=folder)
+        fetch.remove("--prune")  # Of what comes next alone, it would take all the rest away.
     if os.environ["TAGS"] == "true":
         fetch.append("+refs/tags/*:refs/tags/*")
     # The event's own commit, wherever its branch is now; else what the name means today.
