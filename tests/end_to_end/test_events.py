@@ -55,6 +55,18 @@ def test_a_fork_sees_the_champion_of_the_branch(registered: Consumer) -> None:
     assert run.comments == []
 
 
+def test_a_broken_configuration_is_said_on_the_pull_request(generated: Consumer) -> None:
+    generated.branch("broken")
+    generated.replace("mlops.yaml", r"^gate:", "gait:")
+    generated.commit("Break mlops.yaml")
+    run = generated.happens("pull_request", workflow="quality-gate.yml")
+    assert not run.green
+    assert verdict(run) == "inconclusive"
+    (comment,) = run.comments
+    assert "gait" in comment["body"]
+    assert any(item.file and "mlops.yaml" in item.file for item in run.annotations)
+
+
 def test_another_ref_never_registers(registered: Consumer) -> None:
     registered.branch("experiment")
     registered.replace("params.yaml", r"^(\s+max_iter:).*", r"\1 60")
