@@ -5,7 +5,7 @@
 A set has some groups of people, each with its own share of positive answers; in some kinds rows
 belong together (days, say) and share a third of their noise. Every pair of groups gets an interval
 of its difference or ratio; a set counts when each of them holds the truth. Ends with 1 when fewer
-than 93 % (92 % of those with 60 days, which are few) or, where groups are large, more than 97 % do.
+than 93 % (92 % with rows of 60 days, which are few) or, where groups are large, more than 97 % do.
 """
 
 from __future__ import annotations
