@@ -10,22 +10,23 @@ WORKERS ?= $(shell nproc 2>/dev/null || echo 2)
 .PHONY: help demo test test-long check lint bench clean
 
 help: ## List the targets.
-	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | awk -F'|' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | awk -F'|' '{printf "  make %-9s %s\n", $$1, $$2}'
 
 demo: ## Make a repository from the template and run its workflows: a push, then a pull request.
 	@tools/bootstrap python go
 	@tools/demo
 
-# The longest end-to-end tests have a target of their own; `make test-long` runs what is not here.
-END_TO_END := $(addprefix tests/end_to_end/test_,flights.py local.py report_browser.py)
+# What needs a PostgreSQL server or a Docker engine has a target of its own.
+WITH_SERVERS := $(addprefix tests/end_to_end/test_,image.py rescan.py server.py)
 
-test: ## Run the tests, and the main way of a change end to end.
+test: ## Run the tests, all but those of `make test-long`.
 	@tools/bootstrap python go node browser
-	$(PYTEST) -n $(WORKERS) --dist worksteal --durations 10 tests/unit tests/contract $(END_TO_END)
+	$(PYTEST) -n $(WORKERS) --dist worksteal --durations 10 \
+	  $(addprefix --ignore=,$(WITH_SERVERS)) tests/unit tests/contract tests/end_to_end
 
-test-long: ## Run the other end-to-end tests: servers, images, events, two models, bad input.
+test-long: ## Run the end-to-end tests with a PostgreSQL server, or with images in a Docker engine.
 	@tools/bootstrap python go node browser postgresql docker
-	$(PYTEST) -n $(WORKERS) --dist loadfile --durations 10 $(filter-out $(END_TO_END),$(wildcard tests/end_to_end/test_*.py))
+	$(PYTEST) -n $(WORKERS) --dist loadfile --durations 10 $(WITH_SERVERS)
 
 check: ## Run the linters, the type checker and the fast tests; under two minutes.
 	@tools/bootstrap python go node
