@@ -181,6 +181,16 @@ class Event:
         branch = self.default_branch
         return branch is not None and self.ref == f"refs/heads/{branch}"
 
+    def require_default_branch(self, does: str) -> None:
+        """Raise :class:`ConfigurationError` on another ref: only the default branch ``does`` this.
+
+        Off GitHub there is no event, and no ref to ask about.
+        """
+        if self.name and not self.on_default_branch:
+            raise ConfigurationError(
+                f"Only the default branch {does}; this run is on {self.ref or 'no ref'}."
+            )
+
     @property
     def pull_request(self) -> Mapping[str, Any] | None:
         """The pull request in the event, if there is one."""

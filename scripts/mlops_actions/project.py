@@ -81,6 +81,16 @@ def _users_variables() -> dict[str, str]:
     return variables
 
 
+def _passed_on() -> dict[str, str]:
+    """Give our variables that user code may see, and those of the secret ENV."""
+    ours = {
+        name: value
+        for name, value in os.environ.items()
+        if name in _ALLOWED or name.startswith("LC_")
+    }
+    return ours | _users_variables()
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Environment:
     """An environment that is ready."""
@@ -96,12 +106,7 @@ class Environment:
 
     def variables(self, extra: Mapping[str, str] | None = None) -> dict[str, str]:
         """The variables that user code gets."""
-        chosen = {
-            name: value
-            for name, value in os.environ.items()
-            if name in _ALLOWED or name.startswith("LC_")
-        }
-        chosen |= _users_variables()
+        chosen = _passed_on()
         chosen |= {
             "PATH": f"{self.folder / 'bin'}{os.pathsep}{chosen.get('PATH', os.defpath)}",
             "VIRTUAL_ENV": str(self.folder),
@@ -114,12 +119,7 @@ class Environment:
 
 
 def _run_uv(arguments: Sequence[str], *, cwd: Path, extra: Mapping[str, str]) -> None:
-    variables = {
-        name: value
-        for name, value in os.environ.items()
-        if name in _ALLOWED or name.startswith("LC_")
-    }
-    variables |= _users_variables() | dict(extra)
+    variables = _passed_on() | dict(extra)
     said: collections.deque[str] = collections.deque(maxlen=_UV_LINES)
     title = f"The project environment: uv {arguments[0]}"
     # A package may run code of its own while it is built.

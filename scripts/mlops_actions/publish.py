@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mlops_actions import config, evidence, exported_run, github, pipeline
-from mlops_actions.errors import ConfigurationError, Failure
+from mlops_actions.errors import Failure
 from mlops_actions.registry import branch_of
 from mlops_actions.registry.store import (
     CHALLENGER,
@@ -52,10 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Publish; give 0 when a version was registered."""
     loaded = config.load(arguments.config)
     event = github.event()
-    if event.name and not event.on_default_branch:
-        raise ConfigurationError(
-            f"Only the default branch registers models; this run is on {event.ref or 'no ref'}."
-        )
+    event.require_default_branch("registers models")
     handover: Path = arguments.handover
     attested = github.boolean("attested", arguments.attested)
     if event.name and not attested:

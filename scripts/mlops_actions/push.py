@@ -42,11 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Push; give 0 when the image is where it should be."""
     loaded = config.load(arguments.config)
-    event = github.event()
-    if event.name and not event.on_default_branch:
-        raise ConfigurationError(
-            f"Only the default branch pushes images; this run is on {event.ref or 'no ref'}."
-        )
+    github.event().require_default_branch("pushes images")
     if arguments.built_version:
         return _unchanged(loaded, arguments.built_version)
     attest = github.plan_has("attest", arguments.attest)

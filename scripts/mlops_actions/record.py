@@ -12,7 +12,6 @@ from typing import Any
 
 from mlops_actions import config, evidence, github
 from mlops_actions.build import blessed as versions
-from mlops_actions.errors import ConfigurationError
 from mlops_actions.registry import branch_of
 from mlops_actions.state import Checkout
 
@@ -31,11 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Write the record; give 0 when it is on the branch."""
     loaded = config.load(arguments.config)
-    event = github.event()
-    if event.name and not event.on_default_branch:
-        raise ConfigurationError(
-            f"Only the default branch records images; this run is on {event.ref or 'no ref'}."
-        )
+    github.event().require_default_branch("records images")
     handover: Path = arguments.handover
     pushed = evidence.read(handover / "push.json", "push")
     attested = github.boolean("attested", arguments.attested)

@@ -15,8 +15,8 @@ from typing import Any
 from mlops_actions import clock, config, evidence, github, probe, project
 from mlops_actions.config import Project
 from mlops_actions.errors import Failure
-from mlops_actions.evaluation_sets import needed_sets
 from mlops_actions.registry.baseline import DOCUMENT as BASELINE
+from mlops_actions.scope import needed_sets
 
 GOLDEN = "golden.json"
 _TIMEOUT = 3600  # Seconds for one model on its evaluation sets.

@@ -17,9 +17,8 @@ from mlops_actions import smoke as smoke_run
 from mlops_actions.config import Project, parse_duration
 from mlops_actions.errors import Failure
 from mlops_actions.registry.baseline import DOCUMENT as BASELINE
+from mlops_actions.scope import training_mode
 from mlops_actions.tracked_run import Store, write_evidence
-
-FULL_TRAINING = "full-training"  # The label that asks for a full run on a pull request.
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -78,14 +77,6 @@ def run(arguments: argparse.Namespace) -> int:
     for item in failed:
         github.error(item.get("message", item["name"]))
     return 1 if failed else 0
-
-
-def training_mode(loaded: Project) -> str:
-    """``smoke`` on a pull request that asks for no more, else ``full``."""
-    event = github.event()
-    if event.pull_request is None or loaded.config.pull_request == "full":
-        return "full"
-    return "full" if FULL_TRAINING in event.labels else "smoke"
 
 
 def _same_pipeline(folder: Path | None, digest: str) -> str | None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from mlops_actions import evidence, github, project, smoke, train
+from mlops_actions import evidence, github, project, scope, smoke, train
 from mlops_actions.config import Project, parse
 from mlops_actions.errors import Failure
 from mlops_actions.project import CommandFailed, Environment
@@ -82,7 +82,7 @@ def test_the_mode(
     monkeypatch.setenv("GITHUB_EVENT_PATH", str(path))
     github.event.cache_clear()
     try:
-        assert train.training_mode(loaded) == mode
+        assert scope.training_mode(loaded) == mode
     finally:
         github.event.cache_clear()
 

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlops_actions import config as configuration
-from mlops_actions import evidence, github
+from mlops_actions import evidence
 from mlops_actions.errors import ConfigurationError
+from mlops_actions.gate.printed import announce, table
 
 if TYPE_CHECKING:
     from mlops_actions.gate.decision import Judgement
@@ -159,68 +160,3 @@ def _judge(
     )
     override = project.config.gate.override
     return consider(judgement, override, newest=arguments.newest_version, where=None)
-
-
-def announce(judgement: Judgement) -> None:
-    """Say what must not be missed, on GitHub as annotations."""
-    for text in judgement.warnings:
-        github.warning(text)
-    if judgement.stops:
-        for text in judgement.reasons[:10]:
-            github.error(text)
-
-
-def table(judgement: Judgement) -> str:
-    """Return the verdict, its reasons and the numbers, to be read in a terminal."""
-    head = f"verdict: {judgement.verdict}"
-    lines = [head if judgement.gated else f"{head} (not gated: {judgement.policy['mode']})"]
-    lines += [f"  {reason}" for reason in judgement.reasons[:20]]
-    if len(judgement.reasons) > 20:  # noqa: PLR2004
-        lines.append(f"  and {len(judgement.reasons) - 20} more")
-    if judgement.metrics:
-        lines += ["", *_aligned(_HEADS, [_cells(row) for row in judgement.metrics])]
-    bad = [row for row in judgement.slices if row["status"] in {"fail", "inconclusive"}]
-    if judgement.slices:
-        judged = [row for row in judgement.slices if row["metric"]]
-        small = len(judgement.slices) - len(judged)
-        lines += ["", f"slices: {len(judged)} judged, {len(bad)} not passed, {small} too small"]
-        heads = ("slice", *_HEADS[1:])
-        lines += _aligned(heads, [_cells(row, row["slice"]) for row in bad]) if bad else []
-    for row in judgement.fairness:
-        ours = _number(row["candidate"])
-        lines.append(
-            f"fairness: {row['rule']} by {row['columns']}: {ours}, champion "
-            f"{_number(row['champion'])}; {row['requirement']}: {row['status']}"
-        )
-    return "\n".join(lines)
-
-
-_HEADS = ("set", "metric", "candidate", "champion", "difference", "requirement", "status")
-
-
-def _cells(row: dict[str, Any], first: str | None = None) -> tuple[str, ...]:
-    return (
-        first or row["set"],
-        row["metric"],
-        _number(row["candidate"]),
-        _number(row["champion"]),
-        _number(row["difference"], interval=True),
-        row["requirement"],
-        row["status"],
-    )
-
-
-def _number(value: dict[str, float] | None, *, interval: bool = False) -> str:
-    if value is None:
-        return "-"
-    if not interval:
-        return f"{value['estimate']:.4g}"
-    return f"{value['estimate']:+.4g} [{value['low']:+.4g}, {value['high']:+.4g}]"
-
-
-def _aligned(heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
-    widths = [max(len(row[place]) for row in (heads, *rows)) for place in range(len(heads))]
-    return [
-        "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
-        for row in (heads, *rows)
-    ]

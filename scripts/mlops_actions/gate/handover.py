@@ -16,12 +16,12 @@ from typing import Any
 from mlops_actions import evidence, exported_run, github, pipeline
 from mlops_actions.config import Project
 from mlops_actions.errors import Failure
-from mlops_actions.evaluation_sets import needed_sets
 from mlops_actions.gate.identity import Overlap
 from mlops_actions.gate.predictions import SetInput
 from mlops_actions.registry import branch_of
 from mlops_actions.registry.baseline import fetch
 from mlops_actions.registry.store import CHALLENGER
+from mlops_actions.scope import needed_sets, training_mode
 from mlops_actions.score import kept_predictions, stored_predictions
 from mlops_actions.validate import manifest
 
@@ -138,8 +138,6 @@ def _fixed_data(folder: Path, validate_digest: str) -> dict[str, Any]:
 
 
 def _training(loaded: Project, folder: Path) -> dict[str, Any]:
-    from mlops_actions.train import training_mode
-
     path = folder / "train.json"
     if not path.is_file():
         raise _stop("training", "inconclusive", "Training did not finish.")

@@ -10,12 +10,12 @@ from typing import Any
 
 from mlops_actions import evidence
 from mlops_actions.config import Project
-from mlops_actions.evaluation_sets import needed_sets
 from mlops_actions.gate import predictions
 from mlops_actions.gate.handover import Handover
 from mlops_actions.gate.metrics import Metric, UnknownMetric, lookup
 from mlops_actions.gate.predictions import SetInput
 from mlops_actions.gate.statistics import Undefined, compare
+from mlops_actions.scope import needed_sets
 from mlops_actions.smoke import BASE
 
 

@@ -21,7 +21,6 @@ from mlops_actions.gate import (
     latency,
     verdicts,
 )
-from mlops_actions.gate.command import announce, table
 from mlops_actions.gate.decision import (
     Extra,
     Judgement,
@@ -34,6 +33,7 @@ from mlops_actions.gate.decision import (
 from mlops_actions.gate.handover import Handover, Unjudged
 from mlops_actions.gate.override import consider, overruled
 from mlops_actions.gate.predictions import PairedSet, SetInput
+from mlops_actions.gate.printed import announce, table
 from mlops_actions.gate.smoke import judge_smoke
 from mlops_actions.registry import branch_of
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from mlops_actions import config, github, uv
 from mlops_actions.errors import ConfigurationError, Failure
 from mlops_actions.pipeline import fetch_base
+from mlops_actions.scope import training_mode
 from mlops_actions.state import Branch
 
 
@@ -52,8 +53,6 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _bring_base(project: config.Project) -> None:
-    from mlops_actions.train import training_mode
-
     smoke = project.config.smoke
     if training_mode(project) == "smoke" and smoke and smoke.max_loss is not None:
         try:

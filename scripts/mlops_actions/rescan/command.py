@@ -36,11 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Judge, write the evidence and the page, keep the issue; give 0 when the image passes."""
     handover: Path = arguments.handover
     event = github.event()
-    if event.name and not event.on_default_branch:
-        raise ConfigurationError(
-            "Only the default branch says what is tolerated in use; this run is on "
-            f"{event.ref or 'no ref'}."
-        )
+    event.require_default_branch("says what is tolerated in use")
     token = os.environ.get("GITHUB_TOKEN", "")
     if event.name and not token:
         raise ConfigurationError("github-token is empty: nobody would be told.")

@@ -17,7 +17,6 @@ from mlops_actions import config as configuration
 from mlops_actions import evidence, github
 from mlops_actions.config import EVALUATION_SETS, Config, EvaluationSet, Project
 from mlops_actions.errors import ConfigurationError, Failure
-from mlops_actions.evaluation_sets import prepared_sets
 from mlops_actions.project import (
     Environment,
     prepare,
@@ -25,6 +24,7 @@ from mlops_actions.project import (
     run_command,
     run_data_command,
 )
+from mlops_actions.scope import prepared_sets
 from mlops_actions.validate import manifest, profile, schema, source
 from mlops_actions.validate.content import ContentChecker, as_time, time_range
 from mlops_actions.validate.examples import Shown

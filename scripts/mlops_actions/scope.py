@@ -1,9 +1,11 @@
-"""Which evaluation sets an event is about."""
+"""What an event is about: which evaluation sets, and which training."""
 
 from __future__ import annotations
 
 from mlops_actions import github
 from mlops_actions.config import EvaluationSet, Project
+
+FULL_TRAINING = "full-training"  # The label that asks for a full run on a pull request.
 
 
 def needed_sets(project: Project) -> list[EvaluationSet]:
@@ -28,3 +30,11 @@ def prepared_sets(project: Project) -> list[EvaluationSet]:
     if data.shared_evaluation or "development" in deciding:
         return deciding
     return [*deciding, "development"]
+
+
+def training_mode(loaded: Project) -> str:
+    """``smoke`` on a pull request that asks for no more, else ``full``."""
+    event = github.event()
+    if event.pull_request is None or loaded.config.pull_request == "full":
+        return "full"
+    return "full" if FULL_TRAINING in event.labels else "smoke"
