@@ -19,6 +19,7 @@ from mlops_actions.registry.baseline import DOCUMENT as BASELINE
 from mlops_actions.scope import needed_sets
 
 GOLDEN = "golden.json"
+OF_BASE_BRANCH = "base.parquet"  # The predictions of a smoke run's other side.
 _TIMEOUT = 3600  # Seconds for one model on its evaluation sets.
 
 

@@ -15,10 +15,8 @@ from mlops_actions import config, evidence, github, project
 from mlops_actions.config import Project, Smoke, parse_duration
 from mlops_actions.errors import Failure
 from mlops_actions.pipeline import fetch_base, git
-from mlops_actions.score import predict
+from mlops_actions.score import OF_BASE_BRANCH, predict
 from mlops_actions.tracked_run import Store, write_evidence
-
-BASE = "base"  # Name of the base branch's predictions in the handover.
 
 
 def train(
@@ -112,7 +110,7 @@ def _train_base(
         opened = open_set(base, path, scratch / evaluation)
         ids = scratch / f"{evaluation}.parquet"
         manifest.write_keys(opened, [base.config.id], ids)
-        outputs[handover / "predictions" / evaluation / f"{BASE}.parquet"] = {
+        outputs[handover / "predictions" / evaluation / OF_BASE_BRANCH] = {
             "files": [{"path": file} for file in opened.names],
             "ids": str(ids),
         }

@@ -54,7 +54,7 @@ def make_data():
 def load(size, *, grouped=False):
     import numpy as np
 
-    from mlops_actions.gate.metrics import Scored
+    from mlops_actions.gate.statistics.metrics import Scored
 
     def read(name):
         return np.load(BENCH / f"{size}-{name}.npy")
@@ -73,8 +73,8 @@ def load(size, *, grouped=False):
 
 
 def side_ours():
-    from mlops_actions.gate.metrics import lookup
-    from mlops_actions.gate.statistics import compare
+    from mlops_actions.gate.statistics.comparison import compare
+    from mlops_actions.gate.statistics.metrics import lookup
 
     sides = load("small")
     for name in ("roc_auc", "log_loss", "f1"):
@@ -85,9 +85,9 @@ def side_ours():
 def side_slices(*, grouped=False):
     import numpy as np
 
-    from mlops_actions.gate.metrics import lookup
-    from mlops_actions.gate.multiplicity import holm, simultaneous
-    from mlops_actions.gate.statistics import compare
+    from mlops_actions.gate.statistics.comparison import compare
+    from mlops_actions.gate.statistics.metrics import lookup
+    from mlops_actions.gate.statistics.multiplicity import holm, simultaneous
 
     sides = load("large", grouped=grouped)
     codes = np.load(BENCH / "large-codes.npy")

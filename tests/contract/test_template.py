@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 from sources import ROOT, SLUG
 
 from mlops_actions import config
-from mlops_actions.gate import metrics
+from mlops_actions.gate.statistics import metrics
 from mlops_actions.validate import schema
 
 EXAMPLES = ["flights", "blank"]

@@ -22,10 +22,10 @@ from typing import Literal
 import numpy as np
 from scipy.special import ndtri
 
-from mlops_actions.gate.metrics import lookup
-from mlops_actions.gate.multiplicity import pairwise
-from mlops_actions.gate.scored import Scored
-from mlops_actions.gate.statistics import compare
+from mlops_actions.gate.statistics.comparison import compare
+from mlops_actions.gate.statistics.metrics import lookup
+from mlops_actions.gate.statistics.multiplicity import pairwise
+from mlops_actions.gate.statistics.scored import Scored
 
 METRIC = lookup("selection_rate", "classification")
 

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.special import ndtri
 
-from mlops_actions.gate.metrics import Scored, lookup
-from mlops_actions.gate.statistics import Undefined, compare
+from mlops_actions.gate.statistics.comparison import Undefined, compare
+from mlops_actions.gate.statistics.metrics import Scored, lookup
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -23,7 +23,7 @@ from mlops_actions import config
 from mlops_actions.gate.assessment import Policy, assess, choose
 from mlops_actions.gate.predictions import PairedSet
 from mlops_actions.gate.rows import Terms
-from mlops_actions.gate.scored import Scored
+from mlops_actions.gate.statistics.scored import Scored
 
 SLICES = 40
 CONFIG = """\

@@ -8,8 +8,8 @@ import sklearn.metrics
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlops_actions.gate.metrics import Scored, Undefined, UnknownMetric, lookup, names
-from mlops_actions.gate.statistics import compare
+from mlops_actions.gate.statistics.comparison import compare
+from mlops_actions.gate.statistics.metrics import Scored, Undefined, UnknownMetric, lookup, names
 
 # Scorers for clusterings and for targets of several labels at once, and what has no interval.
 OTHERS = {

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from mlops_actions.gate import damage, self_test, wear
 from mlops_actions.gate.decision import SetInput, judge
-from mlops_actions.gate.scored import Scored
+from mlops_actions.gate.statistics.scored import Scored
 
 SAFE = "metrics: {roc_auc: {threshold: 0.7, non_inferiority_margin: 0.05}}"
 

@@ -13,10 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import beta, norm
 
-from mlops_actions.gate import delong, tables
-from mlops_actions.gate.intervals import Influence, Knots, Student, Unvarying, spread
-from mlops_actions.gate.metrics import Scored, Undefined, lookup
-from mlops_actions.gate.multiplicity import (
+from mlops_actions.gate.statistics import delong, tables
+from mlops_actions.gate.statistics.comparison import compare
+from mlops_actions.gate.statistics.intervals import Influence, Knots, Student, Unvarying, spread
+from mlops_actions.gate.statistics.metrics import Scored, Undefined, lookup
+from mlops_actions.gate.statistics.multiplicity import (
     correlation,
     critical_score,
     detectable_loss,
@@ -24,8 +25,7 @@ from mlops_actions.gate.multiplicity import (
     pairwise,
     simultaneous,
 )
-from mlops_actions.gate.sample import Sample
-from mlops_actions.gate.statistics import compare
+from mlops_actions.gate.statistics.sample import Sample
 
 REFERENCES = Path(__file__).with_name("references")
 CLASSIFICATION = (

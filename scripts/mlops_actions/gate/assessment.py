@@ -10,9 +10,9 @@ from typing import Any
 from mlops_actions.config import Config, Project
 from mlops_actions.evidence import Check, check
 from mlops_actions.gate import fairness, rows, rules
-from mlops_actions.gate.metrics import UnknownMetric, lookup
 from mlops_actions.gate.predictions import PairedSet
 from mlops_actions.gate.rows import Chosen, Row, Terms
+from mlops_actions.gate.statistics.metrics import UnknownMetric, lookup
 
 REGRESSION = "regression"
 """The frozen set, on which every rule is a guardrail."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mlops_actions.gate.predictions import PairedSet
-from mlops_actions.gate.scored import Scored
+from mlops_actions.gate.statistics.scored import Scored
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

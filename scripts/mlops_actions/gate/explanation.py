@@ -20,11 +20,11 @@ from mlops_actions.errors import Failure
 from mlops_actions.evidence import Check, check
 from mlops_actions.gate.assessment import Policy
 from mlops_actions.gate.decision import Extra
-from mlops_actions.gate.intervals import Estimate
 from mlops_actions.gate.probed import Answers, read_answers, read_frame
 from mlops_actions.gate.rows import Chosen
-from mlops_actions.gate.scored import Scored
-from mlops_actions.gate.statistics import Undefined, compare
+from mlops_actions.gate.statistics.comparison import Undefined, compare
+from mlops_actions.gate.statistics.intervals import Estimate
+from mlops_actions.gate.statistics.scored import Scored
 from mlops_actions.probe import BASE, COLUMN, PLAN
 
 if TYPE_CHECKING:

@@ -23,17 +23,18 @@ from scipy.special import ndtr
 
 from mlops_actions.config import Config, Fairness, LargestGap, Project, SmallestRatio
 from mlops_actions.evidence import Check, Status, check
-from mlops_actions.gate import multiplicity, slices
-from mlops_actions.gate.intervals import student_score
-from mlops_actions.gate.metrics import Metric, UnknownMetric, lookup
+from mlops_actions.gate import slices
 from mlops_actions.gate.rows import Guardrail, Terms
-from mlops_actions.gate.statistics import Estimate, Undefined, compare
+from mlops_actions.gate.statistics import multiplicity
+from mlops_actions.gate.statistics.comparison import Estimate, Undefined, compare
+from mlops_actions.gate.statistics.intervals import student_score
+from mlops_actions.gate.statistics.metrics import Metric, UnknownMetric, lookup
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mlops_actions.gate.predictions import PairedSet
-    from mlops_actions.gate.scored import Scored
+    from mlops_actions.gate.statistics.scored import Scored
 
     Floats = NDArray[np.float64]
 

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from pydantic import BaseModel
 
 from mlops_actions.config import Config, Slice, parse_duration
-from mlops_actions.gate.metrics import UnknownMetric, lookup
+from mlops_actions.gate.statistics.metrics import UnknownMetric, lookup
 
 Effect = Literal["looser", "stricter", "different"]
 

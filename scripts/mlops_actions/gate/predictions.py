@@ -19,7 +19,7 @@ import polars as pl
 
 from mlops_actions import evidence
 from mlops_actions.config import Config, Label, parse_duration
-from mlops_actions.gate.scored import PROBABILITY_TOLERANCE, Scored
+from mlops_actions.gate.statistics.scored import PROBABILITY_TOLERANCE, Scored
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

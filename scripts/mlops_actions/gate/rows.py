@@ -13,10 +13,11 @@ from scipy.special import ndtri
 
 from mlops_actions.config import Config, MetricPolicy, Slice
 from mlops_actions.evidence import Check, Status, check
-from mlops_actions.gate import multiplicity, rules, slices
-from mlops_actions.gate.metrics import Metric
+from mlops_actions.gate import rules, slices
 from mlops_actions.gate.predictions import PairedSet
-from mlops_actions.gate.statistics import Comparison, Estimate, Undefined, compare
+from mlops_actions.gate.statistics import multiplicity
+from mlops_actions.gate.statistics.comparison import Comparison, Estimate, Undefined, compare
+from mlops_actions.gate.statistics.metrics import Metric
 
 MOST_LISTED = 50
 """Small slices that are listed one by one; the rest is counted."""

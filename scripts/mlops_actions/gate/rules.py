@@ -16,9 +16,9 @@ from typing import Literal
 
 from mlops_actions.config import MetricPolicy
 from mlops_actions.evidence import Status
-from mlops_actions.gate.intervals import Estimate
-from mlops_actions.gate.metrics import Metric
-from mlops_actions.gate.statistics import Comparison
+from mlops_actions.gate.statistics.comparison import Comparison
+from mlops_actions.gate.statistics.intervals import Estimate
+from mlops_actions.gate.statistics.metrics import Metric
 
 Rule = Literal[
     "threshold",

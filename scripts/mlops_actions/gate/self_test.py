@@ -25,7 +25,7 @@ from mlops_actions.gate import damage, fairness, rows, rules, slices
 from mlops_actions.gate.assessment import REGRESSION, Policy
 from mlops_actions.gate.predictions import PairedSet
 from mlops_actions.gate.rows import Chosen, Row, Terms
-from mlops_actions.gate.scored import Scored
+from mlops_actions.gate.statistics.scored import Scored
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -12,11 +12,11 @@ from mlops_actions import evidence
 from mlops_actions.config import Project
 from mlops_actions.gate import predictions
 from mlops_actions.gate.handover import Handover
-from mlops_actions.gate.metrics import Metric, UnknownMetric, lookup
 from mlops_actions.gate.predictions import SetInput
-from mlops_actions.gate.statistics import Undefined, compare
+from mlops_actions.gate.statistics.comparison import Undefined, compare
+from mlops_actions.gate.statistics.metrics import Metric, UnknownMetric, lookup
 from mlops_actions.scope import needed_sets
-from mlops_actions.smoke import BASE
+from mlops_actions.score import OF_BASE_BRANCH
 
 
 def metric_of(loaded: Project) -> Metric | None:
@@ -54,7 +54,7 @@ def judge_smoke(
     assert settings is not None  # noqa: S101 - the configuration requires the section.
     name = needed_sets(loaded)[0]
     folder = received.folder / "predictions" / name
-    base = folder / f"{BASE}.parquet"
+    base = folder / OF_BASE_BRANCH
     metric = metric_of(loaded)
     assert metric is not None  # noqa: S101 - as above.
     greater = metric.greater_is_better is not False

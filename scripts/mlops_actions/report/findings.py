@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from mlops_actions.report.reading import Interval
-    from mlops_actions.report.tables import Table
 
 STAGES = ("validate", "train", "score", "gate")
 NOTHING = "\N{EN DASH}"  # What stands where there is nothing to show.
@@ -150,6 +149,30 @@ class Fact:
     name: str
     value: str
     code: bool = False
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Table:
+    """A section with one table.
+
+    Attributes:
+        title: of the section.
+        caption: what the table shows, in a sentence.
+        heads: of the columns.
+        rows: as texts, each as long as the heads; the first may be a status, or empty. Several
+            texts of a cell stand one below the other.
+
+    """
+
+    title: str
+    caption: str
+    heads: tuple[str, ...]
+    rows: tuple[tuple[str | tuple[str, ...], ...], ...]
+
+    @property
+    def signed(self) -> bool:
+        """Whether the first column is a status."""
+        return not self.heads[0]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

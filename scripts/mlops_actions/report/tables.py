@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from mlops_actions.report.findings import NOTHING, STATUSES, Check
+from mlops_actions.report.findings import NOTHING, STATUSES, Check, Table
 from mlops_actions.report.reading import (
     Interval,
     items,
@@ -18,30 +17,6 @@ from mlops_actions.report.reading import (
 )
 
 _KINDS = {"row": "one row", "batch": "a batch"}
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Table:
-    """A section with one table.
-
-    Attributes:
-        title: of the section.
-        caption: what the table shows, in a sentence.
-        heads: of the columns.
-        rows: as texts, each as long as the heads; the first may be a status, or empty. Several
-            texts of a cell stand one below the other.
-
-    """
-
-    title: str
-    caption: str
-    heads: tuple[str, ...]
-    rows: tuple[tuple[str | tuple[str, ...], ...], ...]
-
-    @property
-    def signed(self) -> bool:
-        """Whether the first column is a status."""
-        return not self.heads[0]
 
 
 def tables(gate: Mapping[str, Any], checks: Collection[Check]) -> tuple[Table, ...]:

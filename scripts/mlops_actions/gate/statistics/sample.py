@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
-from mlops_actions.gate.intervals import (
+from mlops_actions.gate.statistics.intervals import (
     Curve,
     Estimate,
     Influence,
@@ -17,7 +17,7 @@ from mlops_actions.gate.intervals import (
     estimate_from_curve,
     spread,
 )
-from mlops_actions.gate.scored import Undefined
+from mlops_actions.gate.statistics.scored import Undefined
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

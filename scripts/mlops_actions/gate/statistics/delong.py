@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mlops_actions.gate.intervals import spread
-from mlops_actions.gate.scored import Undefined
+from mlops_actions.gate.statistics.intervals import spread
+from mlops_actions.gate.statistics.scored import Undefined
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mlops_actions.gate import delong
-from mlops_actions.gate.intervals import Estimate, Student
-from mlops_actions.gate.sample import (
+from mlops_actions.gate.statistics import delong
+from mlops_actions.gate.statistics.intervals import Estimate, Student
+from mlops_actions.gate.statistics.sample import (
     UNBOUNDED,
     Bounds,
     Estimates,
@@ -26,9 +26,9 @@ from mlops_actions.gate.sample import (
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from mlops_actions.gate.metrics import Ranks
-    from mlops_actions.gate.ranking import Ranked
-    from mlops_actions.gate.scored import Scored
+    from mlops_actions.gate.statistics.metrics import Ranks
+    from mlops_actions.gate.statistics.ranking import Ranked
+    from mlops_actions.gate.statistics.scored import Scored
 
     Floats = NDArray[np.float64]
 

@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from scipy.special import xlogy
 
-from mlops_actions.gate import ranking
-from mlops_actions.gate.scored import Scored, Undefined
+from mlops_actions.gate.statistics import ranking
+from mlops_actions.gate.statistics.scored import Scored, Undefined
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

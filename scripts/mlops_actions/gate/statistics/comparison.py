@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mlops_actions.gate import means, order, tables
-from mlops_actions.gate.intervals import Estimate, Influence
-from mlops_actions.gate.metrics import Metric, Ranks, Scored, Sums, Undefined
-from mlops_actions.gate.sample import Estimates, Sample
+from mlops_actions.gate.statistics import means, order, tables
+from mlops_actions.gate.statistics.intervals import Estimate, Influence
+from mlops_actions.gate.statistics.metrics import Metric, Ranks, Scored, Sums, Undefined
+from mlops_actions.gate.statistics.sample import Estimates, Sample
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mlops_actions.gate import delong
-from mlops_actions.gate.scored import Undefined
+from mlops_actions.gate.statistics import delong
+from mlops_actions.gate.statistics.scored import Undefined
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
 
-    from mlops_actions.gate.scored import Scored
+    from mlops_actions.gate.statistics.scored import Scored
 
     Floats = NDArray[np.float64]
     Integers = NDArray[np.int64]

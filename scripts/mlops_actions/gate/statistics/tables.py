@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mlops_actions.gate.intervals import (
+from mlops_actions.gate.statistics.intervals import (
     Estimate,
     Student,
     knots_from_draws,
@@ -23,8 +23,8 @@ from mlops_actions.gate.intervals import (
     student_quantile,
     two_sided_score,
 )
-from mlops_actions.gate.metrics import Counts, Hits
-from mlops_actions.gate.sample import (
+from mlops_actions.gate.statistics.metrics import Counts, Hits
+from mlops_actions.gate.statistics.sample import (
     UNBOUNDED,
     Bounds,
     Estimates,
@@ -32,14 +32,14 @@ from mlops_actions.gate.sample import (
     difference_bounds,
     refuse_relative,
 )
-from mlops_actions.gate.scored import Undefined
+from mlops_actions.gate.statistics.scored import Undefined
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
 
-    from mlops_actions.gate.scored import Scored
+    from mlops_actions.gate.statistics.scored import Scored
 
     Floats = NDArray[np.float64]
     Integers = NDArray[np.int64]

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from scipy.special import ndtri
 
-from mlops_actions.gate.intervals import student_quantile
+from mlops_actions.gate.statistics.intervals import student_quantile
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from mlops_actions.gate.intervals import Estimate, Influence
+    from mlops_actions.gate.statistics.intervals import Estimate, Influence
 
     Floats = NDArray[np.float64]
 

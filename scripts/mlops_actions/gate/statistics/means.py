@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.special import ndtr, ndtri
 
-from mlops_actions.gate.intervals import (
+from mlops_actions.gate.statistics.intervals import (
     Curve,
     Estimate,
     Influence,
@@ -25,7 +25,7 @@ from mlops_actions.gate.intervals import (
     student_quantile,
     two_sided_score,
 )
-from mlops_actions.gate.sample import (
+from mlops_actions.gate.statistics.sample import (
     UNBOUNDED,
     Bounds,
     Estimates,
@@ -34,15 +34,15 @@ from mlops_actions.gate.sample import (
     difference_bounds,
     refuse_relative,
 )
-from mlops_actions.gate.scored import Undefined
+from mlops_actions.gate.statistics.scored import Undefined
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
 
-    from mlops_actions.gate.metrics import Sums
-    from mlops_actions.gate.scored import Scored
+    from mlops_actions.gate.statistics.metrics import Sums
+    from mlops_actions.gate.statistics.scored import Scored
 
     Floats = NDArray[np.float64]
     Values = Any  # Arrays of float or complex.
