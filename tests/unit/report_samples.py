@@ -327,11 +327,15 @@ def bootstrap() -> Documents:
         check("champion", "skipped", None, "a champion", message),
         rule(row, "threshold", "pass", 0.7),
     ]
+    parts = [
+        part | {"champion": None, "difference": None, "status": "skipped", "detectable_loss": None}
+        for part in slices(0.0)[0]
+    ]
     documents = judged("blessed", 0.0)
     del documents["baseline/profile.json"]
     documents["validate.json"]["predicate"]["distances"] = {}
     documents["data.json"]["shared_evaluation"] = True
-    documents["gate.json"] = gate("blessed", [row], checks, [], baseline=None, bootstrap=True,
+    documents["gate.json"] = gate("blessed", [row], checks, parts, baseline=None, bootstrap=True,
                                   shared_evaluation=True, warnings=[message])  # fmt: skip
     return documents
 

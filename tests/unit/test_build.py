@@ -611,6 +611,12 @@ def test_a_summary_cannot_be_broken_by_what_a_container_says():
     assert "<script>" not in text
 
 
+def test_a_summary_names_the_unit():
+    checks = [evidence.check("latency", "pass", 6.3, 100, unit="ms")]
+    text = summary.markdown({"model": "m", "version": "1", "verdict": "passed", "checks": checks})
+    assert "| latency | pass | 6.3 ms | 100 ms |" in text
+
+
 # The command.
 
 

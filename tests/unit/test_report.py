@@ -197,6 +197,16 @@ def test_warnings_are_at_the_top() -> None:
     assert "gate.mode is dry_run" in in_markdown(SAMPLES["dry_run"]()).partition("####")[0]
 
 
+def test_slices_say_why_they_were_not_judged(tmp_path: Path) -> None:
+    for said in written(tmp_path, "bootstrap"):
+        assert "No slice was judged." in said
+        assert f"{len(report_samples.PLACES + report_samples.CARRIERS)} comparisons not judged: there is no champion" in said
+        assert "1 slice not judged: too few rows" in said
+    blessed = in_markdown(SAMPLES["blessed"]())
+    assert "No violation is shown in any judged slice." in blessed
+    assert "there is no champion" not in blessed
+
+
 def test_ids_that_occur_in_training_are_a_warning() -> None:
     documents = SAMPLES["blessed"]()
     documents["data.json"]["evaluation"]["development"]["overlap"]["keys"] = 1234

@@ -206,7 +206,7 @@ def _latency(seen: container.Visit, policy: config.Latency) -> Check:
         None if p95 <= policy.p95 else f"The 95th percentile is {p95:.1f} ms.",
         median=round(times[len(times) // 2], 3),
         requests=len(times),
-        unit="milliseconds",
+        unit="ms",
     )
 
 

@@ -17,8 +17,12 @@ def markdown(predicate: dict[str, Any]) -> str:
         "| --- | --- | --- | --- |",
     ]
     for one in predicate["checks"]:
-        seen = one.get("message") or one["observed"]
-        cells = [one["name"], one["status"], seen, one["required"]]
+        unit = f" {one['unit']}" if one.get("unit") else ""
+        observed, required = (
+            value if value is None else f"{value}{unit}"
+            for value in (one["observed"], one["required"])
+        )
+        cells = [one["name"], one["status"], one.get("message") or observed, required]
         shown = ["" if cell is None else _cell(cell) for cell in cells]
         lines.append(f"| {' | '.join(shown)} |")
     return "\n".join(lines)

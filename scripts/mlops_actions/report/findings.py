@@ -66,6 +66,11 @@ class Comparison:
         """Whether it was judged at all."""
         return self.status != "skipped"
 
+    @property
+    def measured(self) -> bool:
+        """Whether it stands for a metric: a slice with too few rows is only listed."""
+        return self.metric != NOTHING
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Gap:
