@@ -167,6 +167,27 @@ def test_what_is_not_stricter_fails_until_someone_approves(request_, file, text,
     assert found.section["approval"]["head"] == "h" * 40
 
 
+@pytest.mark.parametrize(
+    "file", ["package/module.py", "src/package/module/__init__.py", "tests/conftest.py"]
+)
+def test_a_new_file_that_hides_a_known_one_needs_approval(request_, file):
+    (request_.folder / file).parent.mkdir(parents=True, exist_ok=True)
+    request_.change(file, "def predict(): ...\n")
+    (check,) = request_.compare().checks
+    assert check["status"] == "fail"
+    assert f"{file}: added" in check["message"]
+
+
+def test_a_link_is_not_followed(request_):
+    module = request_.folder / "src/package/module.py"
+    module.unlink()
+    module.symlink_to("../../other.py")
+    request_.commit()
+    (check,) = request_.compare().checks
+    assert check["status"] == "inconclusive"
+    assert "module.py is a symbolic link" in check["message"]
+
+
 def _by_the_author(request: Request) -> None:
     request.sender = "Ada"  # Logins are the same in either case.
 

@@ -283,6 +283,33 @@ def test_one_class_in_a_slice_leaves_it_open(tmp_path, good, champion):
     assert "roc_auc on origin=A is undefined" in reason(judgement)
 
 
+@pytest.mark.parametrize(("left", "verdict"), [(9, "inconclusive"), (10, "blessed")])
+def test_few_rows_of_a_class_leave_it_open(tmp_path, good, champion, left, verdict):
+    """Nine positives that are all ranked right do not show how the tenth would be."""
+    negatives = pl.col("target") == 0
+    frames = {
+        name: pl.concat([frame.filter(negatives), frame.filter(~negatives)[:left]])
+        for name, frame in (("candidate", good), ("champion", champion))
+    }
+    gate = "metrics: {roc_auc: {threshold: 0.5}, accuracy: {threshold: 0.5}}"
+    judgement = run(tmp_path, gate, **frames)
+    assert judgement.verdict == verdict
+    if verdict == "inconclusive":
+        assert reason(judgement) == (
+            "development: roc_auc says too little: the class 1 has 9 rows, fewer than 10."
+        )
+
+
+def test_numbers_that_cannot_be_computed_with_leave_it_open(tmp_path, keys):
+    frame = keys.select("id", target=pl.col("signal"), prediction=pl.col("signal") + 0.1)
+    wild = frame.with_columns(
+        prediction=pl.when(pl.col("id") == 3).then(1e155).otherwise("prediction")
+    )
+    gate = "metrics: {root_mean_squared_error: {threshold: 1}}"
+    judgement = run(tmp_path, gate, head=REGRESSION, candidate=wild, champion=frame)
+    assert judgement.verdict in {"inconclusive", "rejected"}
+
+
 def test_few_rows_decide_nothing(tmp_path, good, champion):
     judgement = run(tmp_path, BOTH, candidate=good[:99], champion=champion[:99])
     assert judgement.verdict == "inconclusive"
@@ -427,7 +454,8 @@ def test_a_slice_the_champion_had_must_be_there(tmp_path, good, champion):
 def test_the_next_gate_expects_the_slices_of_this_one(tmp_path, good, champion):
     gate = f"{BOTH}\nslices: [{{columns: [origin]}}, {{columns: [id], bins: 3}}]"
     first = run(tmp_path, gate, candidate=good, champion=champion)
-    had = decision.judged_slices(first.predicate(project(gate).config, None))
+    config = project(gate).config
+    had = decision.expected_slices(config, first.predicate(config, None))
     assert had == {"development": ["origin=EWR", "origin=JFK", "origin=LGA"]}
     baseline = {"version": "1", "slices": had}
     fewer = {"candidate": good[:1500], "champion": champion[:1500]}
@@ -437,6 +465,38 @@ def test_the_next_gate_expects_the_slices_of_this_one(tmp_path, good, champion):
     assert judgement.reasons == [
         "The champion was judged on the slice origin=LGA, which the set development no longer has."
     ]
+
+
+def test_names_with_a_comma_are_expected_like_others(tmp_path, good, champion):
+    gate = f"{BOTH}\nslices: [{{columns: [origin]}}, {{columns: [origin, even]}}]"
+    frames = {
+        name: frame.with_columns(
+            origin=pl.col("origin").replace("LGA", "Portland, even=1"), even=pl.col("id") % 2
+        )
+        for name, frame in (("candidate", good), ("champion", champion))
+    }
+    config = project(gate).config
+    first = run(tmp_path, gate, **frames).predicate(config, None)
+    had = decision.expected_slices(config, first)
+    assert len(had["development"]) == 9
+    assert "origin=Portland, even=1" in had["development"]
+    only = project(gate.replace(", {columns: [origin, even]}", "")).config
+    assert len(decision.expected_slices(only, first)["development"]) == 3
+
+
+def test_expected_values_are_found_whatever_the_type(tmp_path, good, champion):
+    gate = SLICED.replace("[origin]", "[code], values: [1, 2]")
+    codes = pl.Series([(None, 1.0, 2.0)[place % 3] for place in range(good.height)])
+    frames = {"candidate": good.with_columns(code=codes), "champion": champion}
+    assert run(tmp_path, gate, **frames).verdict == "blessed"
+    judgement = run(tmp_path, gate.replace("2]", "None]"), **frames)
+    assert "has no row with code=None" in reason(judgement)
+
+
+def test_a_column_may_have_any_name(tmp_path, good, champion):
+    frames = {"candidate": good.rename({"origin": "position"}), "champion": champion}
+    judgement = run(tmp_path, SLICED.replace("[origin]", "[position]"), **frames)
+    assert judgement.verdict == "blessed"
 
 
 def test_slices_that_are_all_too_small_leave_it_open(tmp_path, good, champion):

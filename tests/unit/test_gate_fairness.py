@@ -41,6 +41,23 @@ def share(frame, value, *where):
     return frame.filter(pl.col("who") == value, *where)["prediction"].mean()
 
 
+@pytest.mark.parametrize(
+    ("rule", "head", "said"),
+    [
+        ("ratio: {neg_log_loss: {min: 0.8}}", HEAD, "name log_loss"),
+        (
+            "demographic_parity_ratio: {min: 0.8}",
+            HEAD.replace("[0, 1]", "[0, 1, 2]"),
+            "needs positive_label, since there are 3 labels",
+        ),
+    ],
+)
+def test_what_would_say_nothing_is_refused(rule, head, said):
+    loaded = project(f"{BASE}fairness: [{{columns: [who], {rule}}}]", head=head)
+    with pytest.raises(ConfigurationError, match=said):
+        fairness.wanted(loaded)
+
+
 def test_the_numbers_are_fairlearns(tmp_path):
     frame = people(shares=(0.4, 0.5, 0.6))
     rule = "demographic_parity_ratio: {min: 0.1}, equalized_odds_difference: {max: 0.9}"

@@ -1,5 +1,7 @@
 """Identity of models and sets, and the override."""
 
+import dataclasses
+
 import pytest
 from gate_files import answers, project, rows, write
 
@@ -109,6 +111,20 @@ def test_what_nobody_could_read_cannot_be_overruled(sets):
     judgement = judge(project(GATE), sets("broken"), baseline=None)
     with pytest.raises(ConfigurationError, match="no column prediction"):
         overrule(judgement, WHO)
+
+
+@pytest.mark.parametrize("content", [b"rubbish", None])
+def test_a_set_that_nobody_could_read_cannot_be_overruled(sets, tmp_path, content):
+    """Neither without an evaluation file, when the set is the candidate's own, nor with one."""
+    path = tmp_path / "rubbish.parquet"
+    if content is not None:
+        path.write_bytes(content)
+    (given,) = sets("candidate").values()
+    for change in ({"candidate": path}, {"evaluation": path}):
+        files = {"development": dataclasses.replace(given, **change)}
+        judgement = judge(project(GATE), files, baseline=None)
+        with pytest.raises(ConfigurationError, match="cannot be overruled"):
+            overrule(judgement, WHO)
 
 
 @pytest.mark.parametrize("status", ["fail", "inconclusive"])

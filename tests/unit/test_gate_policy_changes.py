@@ -1,6 +1,7 @@
 """A policy that asks for less is seen, whichever word it is."""
 
 import datetime
+import typing
 
 import pytest
 from gate_files import HEAD, project
@@ -8,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
+from mlops_actions.config import LargestGap
 from mlops_actions.gate.policy_changes import FREE, policy_changes, shrunk
 
 BASE = """
@@ -110,14 +112,82 @@ def test_asking_for_less_needs_approval(before, after):
     assert any(change.needs_approval for change in found)
 
 
+# What asks for less here asks for more there: guardrails share one correction.
+SHARED = [
+    pair
+    for pair in LOOSER
+    if pair[0].startswith(("confidence", "min_slice_size"))
+    or pair
+    in [
+        (", max_absolute_change: 0.1", ""),
+        ("min_absolute_change: 0.01, ", ""),
+        ("  - {columns: [distance], bins: 5, min_slice_size: 200}\n", ""),
+        ("demographic_parity_ratio: {min: 0.8}, ", ""),
+        (", difference: {recall: {max: 0.1}}", ""),
+    ]
+]
+
+
 @pytest.mark.parametrize(
     ("before", "after"),
-    [pair for pair in LOOSER if "bins" not in pair[0]],
+    [pair for pair in LOOSER if pair not in SHARED and "bins" not in pair[0]],
 )
 def test_asking_for_more_needs_none(before, after):
     found = changes(BASE.replace(before, after), BASE)
     assert found
     assert {change.effect for change in found} == {"stricter"}
+
+
+@pytest.mark.parametrize(("before", "after"), SHARED)
+def test_more_guardrails_see_less_each(before, after):
+    found = changes(BASE.replace(before, after), BASE)
+    assert "different" in {change.effect for change in found}, found
+
+
+def test_a_first_guardrail_takes_nothing_from_others():
+    alone = "metrics: {roc_auc: {threshold: 0.7}}"
+    (change,) = changes(alone, alone.replace("}}", ", max_absolute_change: 0.1}}"))
+    assert change.effect == "stricter"
+
+
+def test_a_margin_loosens_where_there_was_none():
+    """Without a margin of its own an improvement asks of slices not to be worse at all."""
+    better = "metrics: {roc_auc: {min_absolute_change: 0}}\nslices: [{columns: [origin]}]"
+    with_margin = better.replace("change: 0", "change: 0, non_inferiority_margin: 0.5")
+    found = {change.where[-1]: change for change in changes(better, with_margin)}
+    assert found["on slices"].needs_approval
+    assert found["on slices"].text.endswith("not worse -> not worse by more than 0.5 (different)")
+
+
+def test_what_the_frozen_set_is_asked_may_change_unsaid():
+    head = HEAD.replace(
+        "evaluation: evaluation.parquet",
+        "evaluation: {development: d.parquet, release: r.parquet, regression: f.parquet}",
+    )
+    before = "metrics: {roc_auc: {threshold: 0.8}}"
+    after = "metrics: {roc_auc: {threshold: 0.8, min_absolute_change: 0}}"
+    found = {change.where[-1] for change in changes(before, after, head=head)}
+    assert "on regression" in found
+    assert not any(change.needs_approval for change in changes(before, after))
+
+
+def test_the_metric_of_importance_is_compared_where_it_goes_without_saying():
+    first = "metrics: {roc_auc: {threshold: 0.7}, log_loss: {threshold: 0.6}}\nexplanation: {}"
+    second = "metrics: {log_loss: {threshold: 0.6}, roc_auc: {threshold: 0.7}}\nexplanation: {}"
+    (change,) = changes(first, second)
+    assert change.text == "gate.explanation.metric: roc_auc -> log_loss (different)"
+
+
+def test_no_name_hides_another():
+    gate = """
+metrics: {roc_auc: {threshold: 0.7}}
+slices:
+  - {columns: ["a #2"], require: true}
+  - {columns: [a], require: true}
+  - {columns: [a], require: true, metrics: [roc_auc]}
+"""
+    dropped = gate.replace('  - {columns: ["a #2"], require: true}\n', "")
+    assert any(change.effect == "looser" for change in changes(gate, dropped))
 
 
 @pytest.mark.parametrize(
@@ -242,8 +312,15 @@ def other(value):
     if isinstance(value, list):
         return value[1:] if value else ["x"]
     if isinstance(value, dict):
-        return dict(list(value.items())[1:]) if value else {"x": 1}
+        return dict(list(value.items())[1:]) if value else {"x": LargestGap(max=1)}
     return None if value else "x"
+
+
+def section(annotation):
+    """An empty section, where a key may hold one."""
+    kinds = [kind for kind in typing.get_args(annotation) if isinstance(kind, type)]
+    found = next((kind for kind in kinds if issubclass(kind, BaseModel)), None)
+    return found and found.model_construct()
 
 
 def altered(model, where=()):
@@ -257,7 +334,8 @@ def altered(model, where=()):
             for inner, after in altered(value[0], place):
                 yield inner, model.model_copy(update={name: [after, *value[1:]]})
         else:
-            yield ".".join(place), model.model_copy(update={name: other(value)})
+            new = (value is None and section(field.annotation)) or other(value)
+            yield ".".join(place), model.model_copy(update={name: new})
 
 
 @pytest.mark.filterwarnings("ignore:Pydantic serializer")

@@ -1,6 +1,7 @@
 """Predictions are paired by id, and what does not fit is a failing check with a reason."""
 
 import datetime
+import math
 
 import numpy as np
 import polars as pl
@@ -280,9 +281,27 @@ def test_groups_are_numbered_and_never_missing(tmp_path, candidate):
     assert paired.groups == 7
     assert paired.candidate.group[:8].tolist() == [0, 1, 2, 3, 4, 5, 6, 0]
     days[3] = None
-    assert "1 rows have no group" in only(
-        read(tmp_path, candidate=candidate.with_columns(group=days), head=head)
-    )
+    missing = pl.Series([float(place % 7) for place in range(candidate.height)])
+    missing[3] = math.nan
+    for group in (days, missing):
+        paired = read(tmp_path, candidate=candidate.with_columns(group=group), head=head)
+        assert "1 rows have no group" in only(paired)
+
+
+def test_a_cut_off_outside_the_calendar_is_no_crash(tmp_path, candidate):
+    head = HEAD.replace("id: row", "id: row\ntime: at").replace("data: {", "data: {gap: 2d, ")
+    start = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
+    frame = candidate.with_columns(time=pl.lit(start))
+    last = (datetime.datetime.max.replace(tzinfo=datetime.UTC),)
+    assert "outside the calendar" in only(read(tmp_path, candidate=frame, head=head, cutoffs=last))
+
+
+@pytest.mark.parametrize("kind", [pl.Int32, pl.UInt64, pl.Int128])
+def test_whole_ids_and_labels_of_any_width_are_the_same(tmp_path, candidate, kind):
+    wide = candidate.with_columns(pl.col("id", "target", "prediction").cast(kind))
+    paired = read(tmp_path, candidate=wide, champion=candidate)
+    assert failing(paired) == []
+    assert paired.identical
 
 
 def test_rows_up_to_the_cut_off_and_the_gap_are_left_out(tmp_path, candidate):

@@ -420,3 +420,25 @@ def test_residuals_of_a_regression_are_shown(tmp_path, frames):
     assert mine["histogram"]["edges"] == other["histogram"]["edges"]
     alone = run(tmp_path, f"{gate}\nbootstrap: allow", {"candidate": base}, head=head)
     assert [item["model"] for item in alone.residuals] == ["candidate"]
+
+
+def test_a_group_that_a_sample_leaves_out_is_found_in_the_whole_set(tmp_path):
+    """One giant unit holds all of the largest group, and is in no sample of the set."""
+    giant, small = 15_000, 9_000
+    keys = rows(giant + small)
+    who = pl.Series(["a"] * giant + ["b", "c"] * (small // 2))
+    unit = pl.Series([0] * giant + [1 + place // 4 for place in range(small)])
+    frames = {
+        name: answers(keys, seed=seed).with_columns(who=who, group=unit)
+        for name, seed in (("candidate", 1), ("champion", 2))
+    }
+    head = HEAD.replace("id: row", "id: row\ngroup: unit")
+    gate = f"{SAFE}\nfairness: [{{columns: [who], demographic_parity_ratio: {{min: 0.7}}}}]"
+    for seed in range(3):
+        judgement = run(tmp_path, f"{gate}\nseed: {seed}", frames, head=head)
+        denied = [name for name in noticed(judgement) if "all of who=a" in name]
+        assert len(denied) == 1
+
+
+def test_an_endless_series_of_verdicts_keeps_a_level_below_one():
+    assert wear.confidence(0.95, 10**9) < 1

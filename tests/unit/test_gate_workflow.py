@@ -233,9 +233,13 @@ def _same_files(release: Registered) -> None:
     release.baseline["model_digest"] = evidence.sha256_tree(model)
 
 
+def _sliced(column: str, value: int) -> dict[str, object]:
+    return {"set": "release", "slice": f"{column}={value}", "columns": [column],
+            "metric": "roc_auc", "cut": False}  # fmt: skip
+
+
 def _lost_slice(release: Registered) -> None:
-    row = {"set": "release", "slice": "half=2", "metric": "roc_auc", "cut": False}
-    release.gate["slices"] = [row]
+    release.gate["slices"] = [_sliced("half", 2)]
 
 
 @pytest.mark.parametrize("spoil", [_id_in_training, _rows_in_training, _same_files, _lost_slice])
@@ -257,8 +261,7 @@ def test_an_overlap_that_was_not_counted_is_no_pass(release: Registered) -> None
 
 
 def test_slices_that_are_no_longer_asked_for_are_not_missed(release: Registered) -> None:
-    row = {"set": "release", "slice": "month=2", "metric": "roc_auc", "cut": False}
-    release.gate["slices"] = [row, row | {"slice": "half=1"}]
+    release.gate["slices"] = [_sliced("month", 2), _sliced("half", 1)]
     assert release.judge()["verdict"] == "blessed"
 
 

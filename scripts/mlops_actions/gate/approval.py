@@ -27,6 +27,7 @@ SHRUNK = 0.9
 how data comes in."""
 
 
+_LINK = "120000"  # Git's mode of a symbolic link.
 _LABEL = str(Gate.model_fields["approval_label"].default)
 
 
@@ -153,31 +154,34 @@ def _changes(project: Project, *, first: bool) -> tuple[list[Change], str]:
     old = config.parse(text, project.file).config
     found = policy_changes(old, project.config)
     head = _Tree(top=top, commit="HEAD")
+    named = _files(old)
     for key, paths in _files(old, project.config).items():
-        found += _file_changes(key, [folder / path for path in paths], tree, head)
+        for path in paths:
+            # A new file may stand before one that was there; what names it newly has changed, too.
+            added: Effect = "different" if path in named[key] else "stricter"
+            found += _file_changes(key, folder / path, tree, head, added=added)
     return sorted(found, key=lambda change: change.where), old.gate.approval_label
 
 
 def _file_changes(
-    key: str, paths: list[PurePosixPath | Path], old: _Tree, new: _Tree
+    key: str, path: PurePosixPath | Path, old: _Tree, new: _Tree, *, added: Effect
 ) -> Iterator[Change]:
-    for path in paths:
-        before, after = old.digest(path), new.digest(path)
-        if before == after:
-            continue
-        effect: Effect = "different"
-        if before is None:
-            effect = "stricter"  # What names the file has changed as well, and is judged by itself.
-        elif after is None:
-            effect = "looser"
-        short = [None if digest is None else digest[:12] for digest in (before, after)]
-        yield Change(where=(key, str(path)), effect=effect, before=short[0], after=short[1])
+    before, after = old.digest(path), new.digest(path)
+    if before == after:
+        return
+    effect: Effect = "different"
+    if before is None:
+        effect = added
+    elif after is None:
+        effect = "looser"
+    short = [None if digest is None else digest[:12] for digest in (before, after)]
+    yield Change(where=(key, str(path)), effect=effect, before=short[0], after=short[1])
 
 
-def _files(old: Config, new: Config) -> dict[str, list[str]]:
+def _files(*configs: Config) -> dict[str, list[str]]:
     """Give the files of a project that say what a verdict means, by the key that names them."""
     found: dict[str, list[str]] = {"data.schema": [], "score": [], "gate.behaviour.tests": []}
-    for one in (old, new):
+    for one in configs:
         schema = one.data.schema_
         if schema and schema.endswith((".yaml", ".yml")):
             found["data.schema"].append(schema)
@@ -186,7 +190,10 @@ def _files(old: Config, new: Config) -> dict[str, list[str]]:
         if one.score:
             found["score"] += _modules(one.score)
         if one.gate.behaviour and one.gate.behaviour.tests:
-            found["gate.behaviour.tests"].append(one.gate.behaviour.tests)
+            tests = PurePosixPath(one.gate.behaviour.tests)
+            # A conftest.py above them could replace the fixture that they predict with.
+            above = [str(folder / "conftest.py") for folder in tests.parents]
+            found["gate.behaviour.tests"] += [str(tests), *above]
     return {key: list(dict.fromkeys(paths)) for key, paths in found.items()}
 
 
@@ -205,9 +212,17 @@ class _Tree:
     commit: str
 
     def digest(self, path: PurePosixPath | Path) -> str | None:
-        """Give git's name of a file's content, or ``None`` where there is no such file."""
+        """Give git's name of a file's content, or ``None`` where there is no such file.
+
+        Raises :class:`Failure` for a symbolic link: its content says nothing of what is read.
+        """
         listed = git(self.top, "ls-tree", self.commit, "--", path.as_posix())
-        return listed.split()[2] if listed.strip() else None
+        if not listed.strip():
+            return None
+        mode, _, digest = listed.split()[:3]
+        if mode == _LINK:
+            raise Failure(f"{path} is a symbolic link; what a verdict rests on is a file.")
+        return digest
 
     def read(self, path: PurePosixPath | Path) -> str | None:
         """Give a file's text."""

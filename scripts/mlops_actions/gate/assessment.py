@@ -73,7 +73,9 @@ def choose(project: Project) -> Policy:
     chosen = []
     for name, policy in config.gate.metrics.items():
         try:
-            metric = lookup(name, config.task, classes=classes)
+            metric = lookup(
+                name, config.task, classes=classes, positive=config.positive is not None
+            )
             greater = rules.direction(metric, policy)
         except (UnknownMetric, ValueError) as problem:
             raise project.error(str(problem), "gate", "metrics", name) from None

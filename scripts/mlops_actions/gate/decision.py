@@ -149,7 +149,7 @@ def judge(
         sets: the files by the name of the evaluation set. On the set ``regression`` every rule is
             a guardrail.
         baseline: what the champion is (``alias``, ``version``, ``run_id``, and ``slices``, which
-            is what `judged_slices` gives of its own evidence); ``None`` without one.
+            is what `expected_slices` gives of its own evidence); ``None`` without one.
         earlier: how many verdicts the release set has given before, where that is counted; the
             level is then corrected for it (see `wear`).
         extra: what the caller judged besides, such as `identity`; it counts like ours.
@@ -281,38 +281,21 @@ def decide(
     )
 
 
-def judged_slices(predicate: Mapping[str, Any]) -> dict[str, list[str]]:
-    """Return by set the slices that a gate's evidence judged, for the next gate to expect.
-
-    Not those cut into bins, whose edges move with the rows.
-    """
-    found: dict[str, list[str]] = {}
-    for row in predicate.get("slices", ()):
-        names = found.setdefault(row["set"], [])
-        if row["metric"] is not None and not row.get("cut") and row["slice"] not in names:
-            names.append(row["slice"])
-    return found
-
-
 def expected_slices(config: Config, predicate: Mapping[str, Any]) -> dict[str, list[str]]:
     """Return by set what a champion was judged on, by its evidence, and the policy still asks for.
 
-    Values of sensitive columns are numbered anew each time, so that those are not expected.
+    Not what is cut into bins, whose edges move with the rows; nor the values of sensitive columns,
+    which are numbered anew each time.
     """
     cuts = [part.columns for part in config.gate.slices]
     cuts = [columns for columns in cuts if not set(columns) & set(config.sensitive)]
-    return {
-        name: [one for one in judged if any(_is_of(one, columns) for columns in cuts)]
-        for name, judged in judged_slices(predicate).items()
-    }
-
-
-def _is_of(name: str, columns: Sequence[str]) -> bool:
-    """Whether a slice's name, such as ``origin=JFK, hour=5``, is one of these columns."""
-    parts = name.split(", ")
-    return len(parts) == len(columns) and all(
-        part.startswith(f"{column}=") for part, column in zip(parts, columns, strict=True)
-    )
+    found: dict[str, list[str]] = {}
+    for row in predicate.get("slices", ()):
+        names = found.setdefault(row["set"], [])
+        judged = row["metric"] is not None and not row["cut"] and row.get("columns") in cuts
+        if judged and row["slice"] not in names:
+            names.append(row["slice"])
+    return found
 
 
 def verdict_of(checks: Sequence[Check]) -> Verdict:

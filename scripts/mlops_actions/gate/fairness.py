@@ -83,9 +83,20 @@ def wanted(project: Project) -> list[list[Wanted]]:
 
     def find(name: str, *where: str | int) -> Metric:
         try:
-            return lookup(name, config.task, classes=classes)
+            metric = lookup(
+                name, config.task, classes=classes, positive=config.positive is not None
+            )
         except UnknownMetric as problem:
             raise project.error(str(problem), "gate", "fairness", *where) from None
+        if "ratio" in where and metric.negated:
+            raise project.error(
+                f"A ratio of {name} says nothing, since it is negative; "
+                f"name {name.removeprefix('neg_')}.",
+                "gate",
+                "fairness",
+                *where,
+            )
+        return metric
 
     found = []
     for place, policy in enumerate(config.gate.fairness):

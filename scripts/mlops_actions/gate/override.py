@@ -79,16 +79,16 @@ def overruled(predicate: Mapping[str, Any], who: str) -> list[str]:
 def overrule(judgement: Judgement, override: Override) -> Judgement:
     """Return the judgement with the verdict ``blessed``, and everything about it on record.
 
-    A verdict that needs none stays as it is. One on a candidate whose own predictions do not fit
-    cannot be overruled: nothing is known of that model. Nor can the policy overrule the approval
-    that a change of it needs.
+    A verdict that needs none stays as it is. One on a candidate whose own predictions, or whose
+    evaluation set, cannot be read cannot be overruled: nothing is known of that model. Nor can the
+    policy overrule the approval that a change of it needs.
     """
     if judgement.verdict in {"blessed", "unchanged"}:
         return judgement
     unread = [
         item
         for item in judgement.checks
-        if (item["status"] == "fail" and item.get("side") == "candidate")
+        if (item["status"] == "fail" and item.get("side") in {"candidate", "evaluation"})
         or (item["status"] in {"fail", "inconclusive"} and item["name"] == POLICY_CHANGES)
     ]
     if unread:

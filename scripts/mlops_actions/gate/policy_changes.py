@@ -13,7 +13,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from mlops_actions.config import Config, Slice, parse_duration
+from mlops_actions.config import Config, Gate, LargestGap, Slice, parse_duration
+from mlops_actions.gate import rules
 from mlops_actions.gate.statistics.metrics import UnknownMetric, lookup
 
 Effect = Literal["looser", "stricter", "different"]
@@ -72,6 +73,9 @@ _SMALLER_IS_LOOSER = frozenset(
         "requests",
     )
 )
+# Asking for more of requirements, these ask for less of guardrails: at a higher level, and among
+# more slices, a violation is harder to show.
+_TWO_SIDED = frozenset(("confidence", "min_slice_size"))
 # Durations: whether a longer one asks for less.
 _DURATIONS = {"gap": False, "max_age": True, "ready_within": True}
 # From the loosest to the strictest.
@@ -159,7 +163,9 @@ def policy_changes(old: Config, new: Config) -> list[Change]:
     Whether a threshold is loosened depends on the metric's direction; where that is not known, or
     the metric changed its meaning, the change is ``different``, which needs approval, too.
     """
-    return sorted(_models((), old, new, _Directions(old, new)), key=lambda change: change.where)
+    directions = _Directions(old, new)
+    found = [*_models((), old, new, directions), *_implied(old, new, directions)]
+    return sorted(found, key=lambda change: change.where)
 
 
 def shrunk(old: Mapping[str, int], new: Mapping[str, int]) -> list[Change]:
@@ -174,6 +180,73 @@ def shrunk(old: Mapping[str, int], new: Mapping[str, int]) -> list[Change]:
         for name, count in old.items()
         if new.get(name, 0) < count
     ]
+
+
+def _implied(old: Config, new: Config, directions: _Directions) -> Iterator[Change]:
+    """Compare what is asked without a key of its own: a margin of 0, the metric that is first."""
+    gates = old.gate, new.gate
+    for name in gates[0].metrics.keys() & gates[1].metrics.keys():
+        for what, guardrail in (
+            ("slices", rules.slice_guardrail if _judges_slices(old) else None),
+            ("regression", rules.frozen_guardrail if _judges_frozen(old) else None),
+        ):
+            if guardrail is None:
+                continue
+            greater = directions.greater(name) is not False
+            was, is_ = (guardrail(gate.metrics[name], greater=greater) for gate in gates)
+            if was is None or is_ is None:  # Then a key has come or gone.
+                continue
+            unsaid = gates[0].metrics[name].non_inferiority_margin is None
+            if was.rule != is_.rule or (unsaid and is_.bound > was.bound):
+                place = ("gate", "metrics", name, f"on {what}")
+                yield Change(where=place, effect="different", before=was.text, after=is_.text)
+    first, second = (_explained(gate) for gate in gates)
+    if first and second and first != second:
+        yield Change(
+            where=("gate", "explanation", "metric"), effect="different", before=first, after=second
+        )
+    # All guardrails share Holm's correction: the more there are, the less each of them sees.
+    counts = [_guardrails(config) for config in (old, new)]
+    if 0 < counts[0] < counts[1]:
+        yield Change(
+            where=("gate", "guardrails"), effect="different", before=counts[0], after=counts[1]
+        )
+
+
+def _explained(gate: Gate) -> str | None:
+    """Name the metric that importance is measured by, which is the first if it has none."""
+    return (gate.explanation.metric or next(iter(gate.metrics))) if gate.explanation else None
+
+
+def _judges_slices(config: Config) -> bool:
+    return not all(part.require for part in config.gate.slices)
+
+
+def _judges_frozen(config: Config) -> bool:
+    data = config.data
+    return not data.shared_evaluation and data.evaluation_path("regression") is not None
+
+
+def _guardrails(config: Config) -> int:
+    """Count the rules that are guardrails; of slices and groups one for each rule."""
+    gate = config.gate
+    compared = {
+        name for name, policy in gate.metrics.items() if rules.slice_guardrail(policy, greater=True)
+    }
+    count = sum(policy.max_absolute_change is not None for policy in gate.metrics.values())
+    if _judges_frozen(config):
+        frozen = (rules.frozen_guardrail(item, greater=True) for item in gate.metrics.values())
+        count += count + sum(item is not None for item in frozen)
+    for part in gate.slices:
+        if not part.require:
+            count += len(compared & set(part.metrics or compared))
+    for entry in gate.fairness:
+        for asked in (entry.demographic_parity_ratio, entry.equalized_odds_difference,
+                      *entry.difference.values(), *entry.ratio.values()):  # fmt: skip
+            if asked is not None:
+                bound = asked.max if isinstance(asked, LargestGap) else asked.min
+                count += (bound is not None) + (asked.non_inferiority_margin is not None)
+    return count
 
 
 @dataclasses.dataclass(frozen=True)
@@ -263,9 +336,12 @@ def _by_name(named: Callable[[Any], str], items: list[Any]) -> dict[str, Any]:
     """Give a list's items by name; the second of one name has a number."""
     found: dict[str, Any] = {}
     for item in items:
-        name = named(item)
-        same = sum(other.partition(" #")[0] == name for other in found)
-        found[f"{name} #{same + 1}" if same else name] = item
+        name = key = named(item)
+        number = 1
+        while key in found:
+            number += 1
+            key = f"{name} #{number}"
+        found[key] = item
     return found
 
 
@@ -299,10 +375,9 @@ def _effect(where: tuple[str, ...], was: Any, is_: Any, directions: _Directions)
     if key == "expires":  # The day on which a waiver ends.
         return _compared(is_ > was)
     if isinstance(was, (int, float)) and isinstance(is_, (int, float)):
-        if key in _LARGER_IS_LOOSER:
-            return _compared(is_ > was)
-        if key in _SMALLER_IS_LOOSER:
-            return _compared(is_ < was)
+        looser = is_ > was if key in _LARGER_IS_LOOSER else is_ < was
+        if key in _LARGER_IS_LOOSER | _SMALLER_IS_LOOSER:
+            return "different" if key in _TWO_SIDED and not looser else _compared(looser)
     return "looser" if key == "override" else "different"
 
 

@@ -176,7 +176,8 @@ def read(
         weight, group = _weight(keys), _group(keys)
         kept = _window(keys, given.cutoffs, config)
     except Unfit as unfit:
-        return _unread(name, given, unfit.check(name, set=name))
+        side = "evaluation" if given.evaluation else "candidate"
+        return _unread(name, given, unfit.check(name, set=name, side=side))
 
     answers: dict[Side, _Answers] = {}
     paths: dict[Side, Path | None] = {
@@ -325,6 +326,10 @@ def _first(options: Sequence[str], schema: Mapping[str, Any], what: str) -> str:
     raise Unfit(f"{what} columns", f"The {what} has no column {options[0]}.", None, options[0])
 
 
+# Whole numbers that do not all fit into 64 bits with a sign.
+_WIDEST = frozenset((pl.UInt64, pl.Int128))
+
+
 # --- Keys --------------------------------------------------------------------------------------
 
 
@@ -376,6 +381,8 @@ def _group(keys: pl.DataFrame) -> Array | None:
     if "group" not in keys.columns:
         return None
     group = keys["group"]
+    if group.dtype.is_float():
+        group = group.fill_nan(None)
     if missing := group.null_count():
         raise Unfit("group", f"{missing} rows have no group.", missing, 0)
     places = group.unique().sort().to_frame("group").with_row_index("place")
@@ -396,7 +403,11 @@ def _window(
         cutoff.replace(tzinfo=datetime.UTC) if cutoff.tzinfo is None else cutoff
         for cutoff in cutoffs
     )
-    start = latest.astimezone(datetime.UTC) + parse_duration(config.data.gap)
+    try:
+        start = latest.astimezone(datetime.UTC) + parse_duration(config.data.gap)
+    except OverflowError:
+        message = f"The training cut-off {latest} and data.gap lie outside the calendar."
+        raise Unfit("time", message) from None
     kept: Array = (time > start).to_numpy()
     return kept
 
@@ -489,7 +500,7 @@ def _in_order(frame: pl.DataFrame, ids: pl.Series, side: Side, config: Config) -
             str(ids.dtype),
         )
     if integers:
-        wide = pl.Int128 if pl.UInt64 in (mine.dtype, ids.dtype) else pl.Int64
+        wide = pl.Int64 if _WIDEST.isdisjoint((mine.dtype, ids.dtype)) else pl.Int128
         frame, ids = frame.with_columns(pl.col("id").cast(wide)), ids.cast(wide)
         mine = frame["id"]
     if mine.equals(ids):
@@ -571,7 +582,7 @@ def _codes(
     elif isinstance(kind, pl.Boolean):
         values = values.cast(pl.Int64)
     elif kind.is_integer():
-        values = values.cast(pl.Int128 if kind == pl.UInt64 else pl.Int64)
+        values = values.cast(pl.Int128 if kind in _WIDEST else pl.Int64)
     elif not isinstance(kind, pl.String):
         raise Unfit(what, f"{name} is {kind}; labels are integers, text or booleans.", str(kind))
     is_text = isinstance(values.dtype, pl.String)

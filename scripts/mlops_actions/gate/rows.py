@@ -17,7 +17,7 @@ from mlops_actions.gate import rules, slices
 from mlops_actions.gate.predictions import PairedSet
 from mlops_actions.gate.statistics import multiplicity
 from mlops_actions.gate.statistics.comparison import Comparison, Estimate, Undefined, compare
-from mlops_actions.gate.statistics.metrics import Metric
+from mlops_actions.gate.statistics.metrics import Metric, Ranks
 
 MOST_LISTED = 50
 """Small slices that are listed one by one; the rest is counted."""
@@ -25,6 +25,11 @@ MOST_LISTED = 50
 MOST_INFLUENCES = 5_000_000
 """Contributions kept for the simultaneous intervals; above, they are Bonferroni's, which for
 slices that do not overlap are hardly wider and cost nothing."""
+
+FEWEST = 10
+"""Rows, or groups, of a class below which nothing is read from a metric of order: where 30 % of the
+positives are lost, ROC-AUC's one-sided 2.5 % errs in 25 % with 5 of them, in 11 % with 10 and in
+5 % from 20 on (400 simulated pairs of 2,000 rows)."""
 
 Against = Literal["champion", "anchor"]
 
@@ -206,6 +211,8 @@ class Row:
         name = f"{self.paired.name}: {self.chosen.name}{self.where}"
         if self.comparison is None:
             return "inconclusive", f"{name} is undefined: {self.problem}."
+        if rare := self._rare_class():
+            return "inconclusive", f"{name} says too little: {rare}."
         observed = asked.observed(self.comparison)
         if observed is None and asked.rule == "min_relative_change":
             champion = self.comparison.champion
@@ -219,6 +226,27 @@ class Row:
         if not np.isfinite((observed.estimate, observed.low, observed.high)).all():
             return "fail", f"{name} is not a finite number."
         return None
+
+    def _rare_class(self) -> str | None:
+        """Say of a metric of order which class has too few independent rows."""
+        scored = self.paired.candidate
+        if not isinstance(self.chosen.metric.family, Ranks) or scored is None or not scored.labels:
+            return None
+        chosen = slice(None) if self.part is None else self.part.rows
+        codes, places = scored.codes()[chosen], range(len(scored.labels))
+        if scored.group is None:
+            units, counts = "rows", [np.count_nonzero(codes == place) for place in places]
+        else:
+            group = scored.group[chosen]
+            units, counts = (
+                "groups",
+                [np.count_nonzero(np.bincount(group[codes == place])) for place in places],
+            )
+        rarest = int(np.argmin(counts))
+        if counts[rarest] >= FEWEST:
+            return None
+        label, count = scored.labels[rarest], counts[rarest]
+        return f"the class {label!r} has {count} {units}, fewer than {FEWEST}"
 
     def _guardrail(self, asked: rules.Asked, comparison: Comparison) -> Guardrail:
         p_value = asked.violation(comparison)
@@ -359,10 +387,10 @@ def _add_slice(
             check(f"{one.name}: {name}", status, observed, required, message, set=one.name)
         )
 
-    present = {str(part.values[0]) for part in parts}
+    present = {slices.text(part.values[0]) for part in parts}
     for value in policy.values or ():
-        if str(value) not in present:
-            lacking = f"{policy.columns[0]}={value}"
+        if slices.text(value) not in present:
+            lacking = f"{policy.columns[0]}={slices.text(value)}"
             message = f"The set {one.name} has no row with {lacking}, which the policy expects."
             note(f"slice {lacking}", "fail", 0, 1, message)
     if len(large) > slices.MOST_SLICES:
@@ -494,6 +522,7 @@ def as_slice(row: Row) -> dict[str, Any]:
     return {
         "set": row.paired.name,
         "slice": part.name,
+        "columns": part.columns,
         "cut": part.cut,
         "rows": len(part.rows),
         "groups": groups(row.paired, part),
@@ -534,6 +563,7 @@ def as_small(one: PairedSet, part: slices.Part, *, required: bool) -> dict[str, 
     return {
         "set": one.name,
         "slice": part.name,
+        "columns": part.columns,
         "cut": part.cut,
         "rows": len(part.rows),
         "groups": groups(one, part),

@@ -417,7 +417,9 @@ def _denied(
     def within(spoil: Callable[[Scored, Rows], Scored]) -> Make:
         def make(scored: Scored, few: PairedSet) -> Scored:
             cut = slices.divide(few.rows, policy, sensitive=bench.policy.config.sensitive)
-            return spoil(scored, next(other.rows for other in cut if other.values == part.values))
+            these = next((other.rows for other in cut if other.values == part.values), None)
+            # A sample of few groups may have none of them: the whole set is tried next.
+            return scored if these is None else spoil(scored, these)
 
         return make
 

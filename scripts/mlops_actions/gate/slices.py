@@ -31,6 +31,7 @@ class Part:
 
     Attributes:
         name: such as ``origin=JFK`` or ``origin=JFK, hour=[5, 9)``.
+        columns: those it was cut by.
         rows: (m,) their positions in the set, in order.
         values: what the columns hold in these rows.
         cut: whether a column was cut into bins, so that the name depends on the set.
@@ -38,6 +39,7 @@ class Part:
     """
 
     name: str
+    columns: list[str]
     rows: Integers
     values: tuple[object, ...]
     cut: bool
@@ -73,18 +75,20 @@ def divide(rows: pl.DataFrame, policy: Slice, *, sensitive: Collection[str] = ()
         cut |= policy.bins is not None and rows[column].dtype.is_numeric() != key.dtype.is_numeric()
         keys.append(key.alias(column))
         orders.append(order)
-    frame = pl.DataFrame(keys).with_row_index("position")
-    found = frame.group_by(columns, maintain_order=True).agg(pl.col("position"))
+    # The positions have an empty name, which no column of a policy has.
+    frame = pl.DataFrame(keys).with_row_index("")
+    found = frame.group_by(columns, maintain_order=True).agg(pl.col(""))
     parts = []
     for row in found.iter_rows():
         *values, positions = row
         places = tuple(order[value] for order, value in zip(orders, values, strict=True))
         name = ", ".join(
-            f"{column}=#{place + 1}" if column in sensitive else f"{column}={_text(value)}"
+            f"{column}=#{place + 1}" if column in sensitive else f"{column}={text(value)}"
             for column, value, place in zip(columns, values, places, strict=True)
         )
         part = Part(
             name=name,
+            columns=columns,
             rows=np.asarray(positions, dtype=np.int64),
             values=tuple(values),
             cut=cut,
@@ -121,7 +125,8 @@ def _bins(values: pl.Series, bins: int) -> tuple[pl.Series, dict[object, int]]:
     return named, {name: place for place, name in enumerate([*names, None])}
 
 
-def _text(value: object) -> str:
+def text(value: object) -> str:
+    """Return what a value is called in the name of a slice; a whole number, without a point."""
     if value is None:
         return "(missing)"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{value:.12g}" if isinstance(value, float) else str(value)

@@ -14,7 +14,7 @@ from mlops_actions.evidence import Check, check
 
 def confidence(level: float, verdict: int) -> float:
     """Return the level of the k-th verdict on one set, from the policy's and k (from 1)."""
-    return 1 - (1 - level) * 6 / (math.pi**2 * verdict**2)
+    return min(1 - (1 - level) * 6 / (math.pi**2 * verdict**2), math.nextafter(1, 0))
 
 
 def fresh(verdict: int, most: int | None) -> Check:

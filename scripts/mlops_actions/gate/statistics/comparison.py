@@ -120,8 +120,11 @@ def compare(
         influence=influence,
     )
     units = _check(metric, candidate, champion, sample)
-    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        found = _estimates(metric, candidate, champion, sample)
+    try:
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            found = _estimates(metric, candidate, champion, sample)
+    except (ArithmeticError, np.linalg.LinAlgError):
+        raise Undefined("its numbers are too large or too small to be computed with") from None
     first, second, difference, ratio = found
     if metric.negated:
         first = first.negated()

@@ -566,7 +566,7 @@ def names(task: Task) -> list[str]:
     return sorted(found + negated)
 
 
-def lookup(name: str, task: Task, *, classes: int | None = None) -> Metric:
+def lookup(name: str, task: Task, *, classes: int | None = None, positive: bool = True) -> Metric:
     """Return the metric of this name.
 
     Args:
@@ -574,6 +574,7 @@ def lookup(name: str, task: Task, *, classes: int | None = None) -> Metric:
             `pinball_<level>` or `loss_<name>`.
         task: "classification" or "regression".
         classes: number of labels of a classification, to refuse metrics that need two.
+        positive: whether one of them is the positive class.
 
     Raises:
         UnknownMetric: it does not exist, or not for this task or number of labels.
@@ -589,6 +590,8 @@ def lookup(name: str, task: Task, *, classes: int | None = None) -> Metric:
     if classes is not None and classes != 2 and metric.classes == "binary":  # noqa: PLR2004
         near = [n for n in names(task) if n.startswith(f"{name}_") and _find(n) is not None][:3]
         raise UnknownMetric(name, f"needs two labels, and there are {classes}", near)
+    if name == "selection_rate" and not positive:
+        raise UnknownMetric(name, f"needs positive_label, since there are {classes} labels", [])
     return metric
 
 
