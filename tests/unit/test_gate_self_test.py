@@ -424,9 +424,9 @@ def test_residuals_of_a_regression_are_shown(tmp_path, frames):
 
 def test_a_group_that_a_sample_leaves_out_is_found_in_the_whole_set(tmp_path):
     """One giant unit holds all of the largest group, and is in no sample of the set."""
-    giant, small = 15_000, 9_000
+    giant, small = 20_000, 60_000
     keys = rows(giant + small)
-    who = pl.Series(["a"] * giant + ["b", "c"] * (small // 2))
+    who = pl.Series(["a"] * giant + ["b", "c", "d", "e"] * (small // 4))
     unit = pl.Series([0] * giant + [1 + place // 4 for place in range(small)])
     frames = {
         name: answers(keys, seed=seed).with_columns(who=who, group=unit)
