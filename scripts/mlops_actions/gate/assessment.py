@@ -80,6 +80,16 @@ def choose(project: Project) -> Policy:
         except (UnknownMetric, ValueError) as problem:
             raise project.error(str(problem), "gate", "metrics", name) from None
         chosen.append(Chosen(metric=metric, policy=policy, greater=greater))
+    asked = config.gate.explanation
+    if asked is not None:
+        first = asked.metric or chosen[0].name
+        measured = next((item for item in chosen if item.name == first), None)
+        if measured is not None and measured.metric.needs & {"loss", "quantile"}:
+            raise project.error(
+                f"Importance cannot be measured by {first}, which reads columns of its own; "
+                "name another of gate.metrics.",
+                *("gate", "explanation", *(["metric"] if asked.metric else [])),
+            )
     for place, part in enumerate(config.gate.slices):
         for name in part.metrics or ():
             if name not in config.gate.metrics:

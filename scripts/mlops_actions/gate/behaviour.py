@@ -211,19 +211,27 @@ def _answer(config: Config, answers: Answers, place: int) -> object:
 def _damaged(config: Config, case: Case, one: _Tried) -> Answers:
     """Make answers that break a case in every row: the self-test's."""
     after = one.after
+
+    def away(values: Array, by: float) -> Array:
+        # As a share of large numbers, in which a small step would be lost.
+        moved: Array = values + by * np.maximum(1.0, np.abs(values))
+        return moved
+
     if isinstance(case, Invariance):
         far = 2 * case.max_change + 1e-6
-        return _stepped(config, one.before, lambda values: values + far)
+        return _stepped(config, one.before, lambda values: away(values, far))
     if isinstance(case, Direction):
-        away = -1.0 if case.expect == "increase" else 1.0
-        by = away * (2 * case.tolerance + 1e-6)
-        return _stepped(config, one.before, lambda values: values + by)
+        sign = -1.0 if case.expect == "increase" else 1.0
+        by = sign * (2 * case.tolerance + 1e-6)
+        return _stepped(config, one.before, lambda values: away(values, by))
     prediction = after.prediction
     if case.expect is not None:
         others = [label for label in config.labels or [] if label != case.expect]
         wrong = others[0] if others else f"not {case.expect}"
         prediction = np.array([wrong] * len(prediction), dtype=object)
     damaged = dataclasses.replace(after, prediction=prediction)
+    if case.min is None and case.max is None:
+        return damaged
     bound = case.min - 1 if case.min is not None else (case.max or 0) + 1
     return _stepped(config, damaged, lambda values: np.full_like(values, bound))
 

@@ -20,6 +20,7 @@ from mlops_actions.errors import Failure
 from mlops_actions.evidence import Check, check
 from mlops_actions.gate.assessment import Policy
 from mlops_actions.gate.decision import Extra
+from mlops_actions.gate.predictions import Unfit, codes
 from mlops_actions.gate.probed import Answers, read_answers, read_frame
 from mlops_actions.gate.rows import Chosen
 from mlops_actions.gate.statistics.comparison import Undefined, compare
@@ -159,13 +160,14 @@ def _scored(config: Config, answers: Answers, truth: pl.DataFrame, rows: int) ->
     labels = tuple(config.labels or ())
     target, prediction = truth["target"].to_numpy(), answers.prediction
     if labels:
-        place = {str(label): number for number, label in enumerate(labels)}
         try:
-            target = np.array([place[str(value)] for value in target])
-            prediction = np.array([place[str(value)] for value in prediction])
-        except KeyError as problem:
-            raise Failure(f"{problem} is none of the labels.") from None
+            target = codes(truth["target"], labels, "target")
+            prediction = codes(pl.Series(prediction.tolist()), labels, "prediction")
+        except Unfit as problem:
+            raise Failure(problem.message) from None
     if "group" in truth.columns:
+        if truth["group"].null_count():
+            raise Failure("rows of the evaluation set have no group.")
         group = truth["group"].rank("dense").to_numpy().astype(np.int64) - 1
     else:  # Repeats of a row belong together.
         group = np.arange(len(target)) % rows

@@ -361,7 +361,7 @@ def _example(ids: pl.Series, config: Config) -> str:
 
 def _target(target: pl.Series, config: Config) -> Array:
     if config.labels:
-        return _codes(target, config.labels, "target", sensitive=config.target in config.sensitive)
+        return codes(target, config.labels, "target", sensitive=config.target in config.sensitive)
     return _numbers(target, "target")
 
 
@@ -474,7 +474,7 @@ class _Reader:
         frame = _in_order(frame, keys["id"], side, config)
 
         if config.labels:
-            prediction = _codes(frame["prediction"], config.labels, "prediction", side=side)
+            prediction = codes(frame["prediction"], config.labels, "prediction", side=side)
         else:
             prediction = _numbers(frame["prediction"], "prediction", side)
         said = _Answers(
@@ -530,7 +530,7 @@ def _in_order(frame: pl.DataFrame, ids: pl.Series, side: Side, config: Config) -
 def _agree(mine: pl.Series, target: pl.Series, side: Side, config: Config) -> None:
     if config.labels:
         ours, theirs = (
-            _codes(values, config.labels, "target", side=side) for values in (mine, target)
+            codes(values, config.labels, "target", side=side) for values in (mine, target)
         )
     else:
         ours, theirs = _numbers(mine, "target", side), _numbers(target, "target")
@@ -560,7 +560,7 @@ def _numbers(values: pl.Series, name: str, side: Side | None = None) -> Array:
     return numbers
 
 
-def _codes(
+def codes(
     values: pl.Series,
     labels: Sequence[Label],
     name: str,
@@ -607,6 +607,12 @@ def _codes(
     return codes.to_numpy()
 
 
+def probability_names(label: Label) -> list[str]:
+    """Return what the column of a label's probability may be called."""
+    names = [f"probability_{label}"]
+    return [*names, names[0].lower()] if isinstance(label, bool) else names
+
+
 def _probability_columns(
     side: Side, schema: Mapping[str, Any], config: Config, needs: _Needs
 ) -> list[str]:
@@ -632,12 +638,7 @@ def _probability_columns(
             name = f"probability_{config.labels[0]}"
             raise Unfit(what, f"The {side} has no column {name}, which a metric needs.", None, name)
         return []
-    columns = []
-    for label in config.labels:
-        options = [f"probability_{label}"]
-        if isinstance(label, bool):
-            options.append(f"probability_{str(label).lower()}")
-        columns.append(_first(options, schema, side))
+    columns = [_first(probability_names(label), schema, side) for label in config.labels]
     if strange := sorted(set(found) - set(columns)):
         raise Unfit(
             what,

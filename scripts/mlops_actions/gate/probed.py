@@ -11,6 +11,7 @@ import polars as pl
 
 from mlops_actions.config import Config
 from mlops_actions.errors import Failure
+from mlops_actions.gate.predictions import probability_names
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -80,8 +81,9 @@ def read_answers(path: Path, config: Config, rows: int, side: str) -> Answers:
     probability = None
     labels = config.labels or []
     try:
-        if labels and all(f"probability_{label}" in frame.columns for label in labels):
-            names = [f"probability_{label}" for label in labels]
+        options = [probability_names(label) for label in labels]
+        names = [name for some in options for name in some if name in frame.columns]
+        if labels and len(names) == len(labels):
             probability = frame.select(pl.col(names).cast(pl.Float64)).to_numpy()
         elif len(labels) == 2 and "probability" in frame.columns:  # noqa: PLR2004
             known = frame["probability"].cast(pl.Float64).to_numpy()

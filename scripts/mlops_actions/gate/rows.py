@@ -378,6 +378,13 @@ def _add_slice(
     divided: Divided,
 ) -> None:
     title = " and ".join(policy.columns)
+    if policy.bins is not None and not any(
+        one.rows[column].dtype.is_numeric() for column in policy.columns
+    ):
+        message = f"The slices of {title} have bins, which need a column of numbers."
+        kinds = ", ".join(str(one.rows[column].dtype) for column in policy.columns)
+        name = f"{one.name}: bins of {title}"
+        divided.checks.append(check(name, "fail", kinds, "a number", message, set=one.name))
     least = policy.min_slice_size or config.gate.min_slice_size
     large = [part for part in parts if len(part.rows) >= least]
     small = [part for part in parts if len(part.rows) < least]

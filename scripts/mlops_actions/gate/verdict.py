@@ -157,7 +157,11 @@ def _decide(loaded: Project, received: Handover, work: Path) -> Outcome:
     first = received.data["evaluation"][next(iter(sets))]["keys"]["file"]
     extra.add(explanation.judge(policy, received.folder / probe.FOLDER, received.folder / first))
     same = _same_as_challenger(loaded, received, sets)
-    if same is not None and all(item["status"] != "fail" for item in extra.checks):
+    if (
+        same is not None
+        and all(item["status"] != "fail" for item in extra.checks)
+        and not _unapproved(extra.checks)
+    ):
         return _plain(loaded, "unchanged", [*extra.checks, same], received, **extra.sections)
     release = received.data["evaluation"]["release"]["digest"] if RELEASE in sets else None
     for attempt in range(_ATTEMPTS):

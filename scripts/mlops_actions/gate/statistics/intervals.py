@@ -8,7 +8,7 @@ that an interval excludes a value exactly when the test rejects it.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 
 import numpy as np
 from scipy.special import expit, logit, ndtr, ndtri, stdtr, stdtrit
@@ -113,6 +113,46 @@ class Knots:
     def negated(self) -> Knots:
         """Return the curve of the quantity's negative."""
         return Knots(-self.scores[::-1], -self.values[::-1])
+
+
+@dataclass(frozen=True, eq=False)
+class Guarded:
+    """A curve that is held to a second one in its tails, whichever lies further out.
+
+    Far from the estimate a correction for skewness says more than a few rows can know: with 40
+    slices of 250 rows, of which a twentieth differ, guardrails on log loss rejected equal models in
+    26 % of 200 simulated gates where 5 % are allowed, and 0 % when held to Student's curve; where
+    all rows differ, in 8 % and 3 % (``tests/simulations/slice_gates.py``).
+
+    Attributes:
+        inner: the curve.
+        outer: the one that it is held to from the score `TAIL` on.
+
+    """
+
+    inner: Curve
+    outer: Curve
+
+    TAIL: ClassVar[float] = 2.5
+
+    def value(self, z: float) -> float:
+        """Return the bound at the normal score `z`."""
+        bound = self.inner.value(z)
+        if abs(z) <= self.TAIL:
+            return bound
+        return (max if z > 0 else min)(bound, self.outer.value(z))
+
+    def score(self, value: float) -> float:
+        """Return the normal score of `value`."""
+        score = self.inner.score(value)
+        if abs(score) <= self.TAIL:
+            return score
+        nearer = min(abs(score), abs(self.outer.score(value)))
+        return float(np.copysign(max(nearer, self.TAIL), score))
+
+    def negated(self) -> Guarded:
+        """Return the curve of the quantity's negative."""
+        return Guarded(self.inner.negated(), self.outer.negated())
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from scipy.special import ndtr, ndtri
 from mlops_actions.gate.statistics.intervals import (
     Curve,
     Estimate,
+    Guarded,
     Influence,
     Knots,
     Student,
@@ -72,6 +73,9 @@ def estimates(
         found = accelerated(moments, function, sample.confidence)
         curve: Curve | None = found.curve
         error = found.error
+        if curve is not None:
+            outer = Student(found.estimate, error, len(sample.units) - 1)
+            curve = Guarded(curve, outer)
         if not sample.plain and curve is not None:
             # The skewness of some dozens of groups, or of few heavy rows, is mostly noise:
             # correcting it does harm.
