@@ -683,6 +683,13 @@ def test_a_result_never_takes_the_place_of_what_was_given(scan, options):
     assert {path: path.read_bytes() for path in kept} == kept
 
 
+@pytest.mark.parametrize("option", ["--output", "--html"])
+def test_a_result_that_cannot_be_written_is_a_wrong_call(scan, option):
+    (scan.folder / "folder").mkdir()
+    assert scan(image(), options=(option, "folder")) == 2
+    assert "::error file=folder::Is a directory." in scan.text
+
+
 def test_text_of_a_report_is_inert_on_the_page(scan):
     evil = vulnerability(
         PkgName="<img src=x onerror=alert(1)>",
