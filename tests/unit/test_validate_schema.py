@@ -40,7 +40,9 @@ def check(tmp_path, text, frame, *, sensitive=(), batch_rows=3, is_csv=False):
 
 
 def failing(checks):
-    return {name for name, item in checks.items() if item["status"] == "fail"}
+    names = {name for name, item in checks.items() if item["status"] == "fail"}
+    assert all(checks[name]["message"] for name in names)
+    return names
 
 
 def test_nulls_do_not_hide_the_other_checks_of_a_column(tmp_path):
@@ -53,6 +55,8 @@ def test_nulls_do_not_hide_the_other_checks_of_a_column(tmp_path):
     assert failing(checks) == {"schema:id:nullable", "schema:id:str_matches", "schema:id:unique"}
     assert checks["schema:id:str_matches"]["rows"] == 1
     assert checks["schema:id:unique"]["rows"] == 2  # In different batches.
+    assert checks["schema:id:unique"]["message"] == "2 rows share their id with another row."
+    assert [item["row"] for item in checks["schema:id:unique"]["examples"]] == [1, 4]
 
 
 def test_a_missing_column_does_not_hide_the_others(tmp_path):

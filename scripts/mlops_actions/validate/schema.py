@@ -391,7 +391,12 @@ class Checker:
         checks = [self._check(name, *entry) for name, entry in self._tallies.items()]
         for label, unique in self._uniques:
             tally = unique.finish(self._source)
-            checks.append(tally.check(f"schema:{label}:unique", "each value once"))
+            checks.append(
+                tally.check(
+                    f"schema:{label}:unique", "each value once",
+                    message=f"{tally.rows} rows share their {label} with another row.",
+                )
+            )  # fmt: skip
         return checks + self._skipped
 
     def _compare_values(self, name: str, column: str, check: Any) -> None:
