@@ -10,10 +10,11 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from mlops_actions import config, evidence, validate
+from mlops_actions import clock, config, evidence, probe, validate
 from mlops_actions.cli import main
 from mlops_actions.errors import ConfigurationError, Failure
 from mlops_actions.project import Environment
+from mlops_actions.score import GOLDEN
 
 START = datetime.datetime(2013, 1, 1)  # noqa: DTZ001 - the data has no time zone.
 
@@ -137,8 +138,9 @@ def test_a_missing_file_is_an_error_at_its_line(make):
 
 
 def test_a_glob_and_a_folder_without_files(make):
-    with pytest.raises(ConfigurationError, match="does not exist"):
-        make.validate(training="'data/*.csv'")
+    for glob in ("'data/*.csv'", "'data/**.csv'"):
+        with pytest.raises(ConfigurationError, match="does not exist"):
+            make.validate(training=glob)
     (make.folder / "empty").mkdir()
     with pytest.raises(ConfigurationError, match=r"holds no \.parquet or \.csv") as raised:
         make.validate(evaluation="empty")
@@ -288,6 +290,13 @@ def test_repeated_ids_are_found_across_files(make):
         ("data/part2.parquet", 1, 18),
         ("data/part2.parquet", 2, 19),
     ]
+
+
+def test_repeated_values_of_a_unique_column_are_said(make, capsys):
+    schema = SCHEMA.replace("id: {dtype: Int64}", "id: {dtype: Int64, unique: true}")
+    assert "schema:id:unique" in make.validate(pl.concat([rows(20), rows(20)]), schema=schema)
+    said = "schema:id:unique: 40 rows share their id with another row. For example: id 0, row 1"
+    assert said in capsys.readouterr().err
 
 
 def test_ids_may_repeat_when_told_so(make):
@@ -701,11 +710,56 @@ def test_data_that_could_not_be_had_is_inconclusive(make, monkeypatch):
     assert (found["name"], found["status"]) == ("data", "inconclusive")
 
 
-def test_the_output_folder_never_holds_the_project(make, monkeypatch):
-    project = make.project()
+@pytest.mark.parametrize(
+    ("output", "message"),
+    [
+        (".", "would replace the project itself"),
+        ("..", "would replace the project itself"),
+        ("data", "would replace the project itself, its data"),
+        ("data/evaluation", "would replace the project itself, its data"),
+        ("notes", "holds what is no result, such as mine.txt"),
+        ("schema.yaml", "is a file, not a folder"),
+    ],
+)
+@pytest.mark.parametrize("named", ["data/evaluation/eval.parquet", "'data/*/*.parquet'"])
+def test_the_output_takes_nothing_away_but_results(
+    make, monkeypatch, capsys, output, message, named
+):
+    project = make.project(evaluation=named)
+    (make.folder / "data" / "evaluation").mkdir()
+    cached = make.folder / "cached.parquet"
+    rows(first=100).write_parquet(cached)
+    (make.folder / "data" / "evaluation" / "eval.parquet").symlink_to(cached)
+    for name in ("train", "eval"):  # What is left is called like a result.
+        (make.folder / "data" / f"{name}.parquet").unlink()
+    (make.folder / "notes").mkdir()
+    for kept in ("mine.txt", "validate.json"):
+        (make.folder / "notes" / kept).touch()
+    before = sorted(make.folder.rglob("*"))
     monkeypatch.chdir(make.folder)
-    for output in (".", "data", ".."):
-        assert main(["validate", "--config", str(project.file), "--output", output]) == 2
+    assert main(["validate", "--config", str(project.file), "--output", output]) == 2
+    assert message in capsys.readouterr().err
+    assert sorted(make.folder.rglob("*")) == before
+
+
+def test_the_output_is_not_the_working_directory(make, monkeypatch, capsys):
+    project = make.project()
+    call = ["validate", "--config", str(project.file), "--output"]
+    assert main([*call, str(make.output)]) == 0
+    monkeypatch.chdir(make.output)
+    assert main([*call, "."]) == 2
+    assert "working directory" in capsys.readouterr().err
+    assert make.read("validate.json")
+
+
+def test_what_the_later_stages_put_there_is_taken_away_with_the_results(make):
+    project = make.project()
+    later = {"train.json", "run", "score.json", clock.DOCUMENT, GOLDEN, probe.FOLDER}
+    for name in later:
+        (make.output / name).mkdir(parents=True)
+    (make.output / "predictions").symlink_to(make.folder / "data")
+    assert main(["validate", "--config", str(project.file), "--output", str(make.output)]) == 0
+    assert not later & {path.name for path in make.output.iterdir()}
     assert (make.folder / "data" / "train.parquet").exists()
 
 

@@ -34,6 +34,12 @@ from mlops_actions.validate.source import Source
 TRAINING = "training"
 ANNOTATIONS = 10  # GitHub shows ten of a step; the rest are counted.
 
+# What the folder gets: of this stage, then of train and score, which are handed the same folder.
+_RESULTS = {
+    "validate.json", "data.json", "profile.json", "evaluation",
+    "train.json", "run", "score.json", "predictions", "latency.json", "golden.json", "probe",
+}  # fmt: skip
+
 RunInProject = Callable[[list[str]], None]
 
 
@@ -117,15 +123,31 @@ def _validate(project: Project, args: argparse.Namespace) -> Result:
 
 
 def _clear(project: Project, output: Path) -> None:
-    """Take away the folder that an earlier call made; refuse to take away anything else."""
+    """Empty the folder that an earlier call made; refuse to take away anything else."""
     if not output.exists():
         return
-    ours = {"validate.json", "data.json", "profile.json", "evaluation"}
-    if project.folder.resolve().is_relative_to(output.resolve()) or not output.is_dir():
-        raise ConfigurationError(f"The output {output} would replace the project itself.")
-    if any(output.iterdir()) and not ours & {item.name for item in output.iterdir()}:
-        raise ConfigurationError(f"The output {output} holds files that are not results.")
-    shutil.rmtree(output)
+    if not output.is_dir():
+        raise ConfigurationError("The output is a file, not a folder.", file=output)
+    place, data = output.resolve(), project.config.data
+    evaluation = [data.evaluation_path(name) for name in EVALUATION_SETS]
+    kept = [project.folder, Path.cwd()]
+    for named in filter(None, (data.training, *evaluation)):
+        for path in source.matches(project.folder, named):
+            kept += [path, path.parent]  # A file may be a link to a cache elsewhere.
+    if any(path.resolve().is_relative_to(place) for path in kept):
+        raise ConfigurationError(
+            "The output would replace the project itself, its data, or the working directory.",
+            file=output,
+        )
+    held = list(output.iterdir())
+    foreign = sorted(path.name for path in held if path.name not in _RESULTS)
+    if foreign:
+        raise ConfigurationError(
+            f"The output holds what is no result, such as {foreign[0]}: name another folder.",
+            file=output,
+        )
+    for path in held:
+        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
 
 
 def _write_problem(output: Path, failure: Failure) -> None:

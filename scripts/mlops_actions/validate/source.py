@@ -88,6 +88,17 @@ def _first_line(problem: Exception) -> str:
     return lines[0].rstrip(".: ")[:300]
 
 
+def matches(folder: Path, path: str) -> list[Path]:
+    """Give what a setting names: what its glob finds in a folder, else one path, there or not."""
+    root = folder / path
+    if root.is_dir() or not any(character in path for character in "*?["):
+        return [root]
+    try:
+        return list(folder.glob(path))
+    except ValueError:  # "**" beside other characters, before Python 3.13.
+        return []
+
+
 def find(project: Project, path: str, *where: str | int) -> list[Path]:
     """Find the files that a setting names: one file, a glob, or a folder.
 
@@ -97,10 +108,8 @@ def find(project: Project, path: str, *where: str | int) -> list[Path]:
     root = project.path(path)
     if root.is_dir():
         found = [item for item in root.rglob("*") if item.suffix in _SUFFIXES]
-    elif any(character in path for character in "*?["):
-        found = list(project.folder.glob(path))
     else:
-        found = [root]
+        found = matches(project.folder, path)
     # What begins with a dot or an underscore is a by-product, as in every reader of folders.
     found = sorted(
         item for item in found if item.is_file() and not item.name.startswith((".", "_"))
