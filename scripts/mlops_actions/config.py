@@ -13,6 +13,7 @@ import json
 import math
 import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -880,14 +881,18 @@ def _known_names(where: tuple[str | int, ...]) -> list[str]:
     return [name for option in options for name in option.get("properties", {})]
 
 
+def did_you_mean(name: object, known: Iterable[str]) -> str:
+    """Give a sentence with the nearest of the known names, or nothing where none is near."""
+    near = difflib.get_close_matches(str(name), list(known), n=1)
+    return f" Did you mean {near[0]}?" if near else ""
+
+
 def _explain(error: Any, document: Any) -> tuple[tuple[str | int, ...], str]:
     where = _key(error, document)
     name = ".".join(str(part) for part in where)
     kind = error["type"]
     if kind == "extra_forbidden":
-        near = difflib.get_close_matches(str(where[-1]), _known_names(where[:-1]), n=1)
-        hint = f" Did you mean {near[0]}?" if near else ""
-        return where, f"Unknown key {name}.{hint}"
+        return where, f"Unknown key {name}.{did_you_mean(where[-1], _known_names(where[:-1]))}"
     if kind == "missing":
         return where, f"{name} is missing."
     text = error["msg"].removeprefix("Value error, ")
@@ -901,7 +906,7 @@ def _explain(error: Any, document: Any) -> tuple[tuple[str | int, ...], str]:
     return where, f"{name}: {text}, not {value!r}."
 
 
-def _impossible_date(text: str) -> int | None:
+def impossible_date(text: str) -> int | None:
     """The line of the first date in a text that no calendar has."""
     for number, line in enumerate(text.splitlines(), start=1):
         for found in re.findall(r"\b[0-9]{4}-[0-9]{2}-[0-9]{2}\b", line):
@@ -958,7 +963,7 @@ def parse(text: str, path: Path) -> Project:
         raise ConfigurationError(f"Not valid YAML: {problem}.", file=path) from None
     except ValueError as problem:  # A date that no calendar has.
         raise ConfigurationError(
-            f"Not valid YAML: {problem}.", file=path, line=_impossible_date(text)
+            f"Not valid YAML: {problem}.", file=path, line=impossible_date(text)
         ) from None
     if not isinstance(document, dict):
         raise ConfigurationError("Expected a mapping of settings.", file=path, line=1)

@@ -1,7 +1,9 @@
 """A YAML schema: nothing that is wrong stays hidden, and nothing is counted wrongly."""
 
+import contextlib
 import datetime
 import random
+import re
 from pathlib import Path
 
 import polars as pl
@@ -265,17 +267,62 @@ def test_what_fails_in_pandera_fails_here(tmp_path, seed):
         ("columns:\n  a: {checks: {no_such: 1}}\n", "no_such is unknown", 3),
         ("columns:\n  a: {gt: 0}\n  a: {gt: 1}\n", "a stands here twice", 4),
         ("columns: [a]\n", "expected a mapping", 2),
-        ("columns: {a: {dtype: Intt64}}\n", "Pandera cannot read the schema", None),
+        ("columns:\n  a: {dtype: Intt64}\n", "cannot read the column a: cannot parse input", 3),
+        ("columns:\n  a: {in_range: {min: 1, max: 2}}\n", "cannot read the column a: in_range", 3),
+        ("columns:\n  a: {}\n  b: {dtype: Date, gt: soon}\n", "the column b: Invalid iso", 4),
+        ("columns: {a: {}}\nchecks: {gt: {}}\n", "Pandera cannot read checks", 3),
+        ("columns: {a: {}}\ndtype: Intt64\n", "Pandera cannot read dtype", 3),
+        ("columns:\n  a: {str_matches: '^[A-Z{3}$('}\n", "cannot read the column a: unterm", 3),
+        ("columns:\n  a: {str_contains: 'x(?=y)'}\n", "str_contains: look-around", 3),
+        ("columns:\n  'a(': {regex: true}\n", "no regular expression", 3),
+        ("columns:\n  a: {isin: [2027-13-01]}\n", "Not valid YAML: month must be", 3),
+        ("columns:\n  5: {}\n", "Column 5: put its name in quotes", 3),
+        ("columns:\n  a: {coerce: maybe}\n", "coerce: expected true or false, not 'maybe'", 3),
+        ("columns: {a: {}}\nstrict: yess\n", "strict: expected true or false", 3),
+        ("columns: {a: {}}\nunique: true\n", "unique: expected a column, columns, or", 3),
+        ("columns: {a: {}}\nunique: [a, [b]]\n", "unique: expected a column, columns, or", 3),
+        ("columns:\n  a:\n    gt: {value: 1, options: {ignore: 1}}\n", "options: expected", 4),
+        ("columns: &x {a: *x}\n", "Nested too deeply", None),
         ("columns: {}\n", "asks for nothing", None),
         ("columns: {a: {\n", "Not valid YAML", 3),
         ("index: [{dtype: int64}]\ncolumns: {a: {}}\n", "made for pandas", 2),
     ],
 )
 def test_a_slip_of_the_pen_is_refused(tmp_path, text, message, line):
-    with pytest.raises(ConfigurationError, match=message.replace("?", r"\?")) as raised:
+    with pytest.raises(ConfigurationError, match=re.escape(message)) as raised:
         read_schema(tmp_path, text)
     assert raised.value.line == line
     assert Path(raised.value.file).name == "schema.yaml"
+
+
+@pytest.mark.parametrize("text", ["- a\n", "hello\n", "5\n", ""])
+def test_a_schema_is_a_mapping(tmp_path, text):
+    file = tmp_path / "schema.yaml"
+    file.write_text(text)
+    with pytest.raises(ConfigurationError, match="Expected a Pandera schema") as raised:
+        schema.load(file)
+    assert raised.value.line == 1
+
+
+def test_a_default_of_another_type_fails(tmp_path):
+    text = "columns:\n  a: {dtype: Date, default: .nan}\n"
+    checks = check(tmp_path, text, pl.DataFrame({"a": [datetime.date(2013, 1, 1), None]}))
+    assert failing(checks) == {"schema:a:default", "schema:a:nullable"}
+
+
+ODD = ["x", "5", ".nan", "null", "[]", "[[a]]", "{}", "{value: 1, options: x}", "'a(?=b)'", "Enum"]
+
+
+@pytest.mark.filterwarnings("ignore:Setting report_duplicates")
+@pytest.mark.parametrize("value", ODD)
+def test_no_value_of_a_key_gives_a_traceback(tmp_path, value):
+    frame = pl.DataFrame({"a": [1, 2, None], "b": ["x", "y", None]})
+    texts = [f"columns:\n  a: {{}}\n{key}: {value}\n" for key in schema._FRAME_KEYS - {"columns"}]
+    for key in schema._COLUMN_KEYS | schema._CHECKS:
+        texts += [f"columns:\n  {column}: {{{key}: {value}}}\n" for column in "ab"]
+    for text in texts:
+        with contextlib.suppress(ConfigurationError):
+            check(tmp_path, text, frame)
 
 
 def test_a_schema_made_for_pandas_says_what_to_change(tmp_path):
