@@ -763,6 +763,40 @@ def test_what_the_later_stages_put_there_is_taken_away_with_the_results(make):
     assert (make.folder / "data" / "train.parquet").exists()
 
 
+def fetched(make, found):
+    folder = make.folder / "baseline"
+    (folder / "evidence").mkdir(parents=True)
+    (folder / "baseline.json").write_text(json.dumps({"baseline": found}))
+    return folder
+
+
+def test_the_command_compares_with_the_baseline_that_was_fetched(make, capsys):
+    kept = baseline_of(make, rows())
+    project = make.project(rows(80).tail(40), checks="max_profile_distance: 0.05")
+    folder = fetched(make, {"alias": "champion"})
+    call = ["validate", f"--config={project.file}", f"--output={make.output}"]
+    assert main([*call, f"--baseline={folder}"]) == 0
+    assert "The baseline has no profile" in capsys.readouterr().err
+    kept.rename(folder / "evidence" / "profile.json")
+    assert main([*call, f"--baseline={folder}"]) == 1
+    assert "profile_distance:distance" in capsys.readouterr().err
+
+
+def test_a_first_model_has_no_baseline_and_that_is_no_warning(make, capsys):
+    project = make.project()
+    call = ["validate", f"--config={project.file}", f"--output={make.output}"]
+    assert main([*call, f"--baseline={fetched(make, None)}"]) == 0
+    assert "warning" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("folder", ["gone", "data"])
+def test_a_folder_that_was_not_fetched_is_no_baseline(make, capsys, folder):
+    project = make.project()
+    call = ["validate", f"--config={project.file}", f"--output={make.output}"]
+    assert main([*call, f"--baseline={make.folder / folder}"]) == 2
+    assert f"{folder}: There is no baseline.json" in capsys.readouterr().err
+
+
 def test_ten_annotations_and_a_count(make, capsys):
     bare = pl.DataFrame({"id": [1, 1]})
     schema = SCHEMA + "".join(f"  more{number}: {{}}\n" for number in range(9))

@@ -24,6 +24,7 @@ from mlops_actions.project import (
     run_command,
     run_data_command,
 )
+from mlops_actions.registry.baseline import DOCUMENT as BASELINE
 from mlops_actions.scope import prepared_sets
 from mlops_actions.validate import manifest, profile, schema, source
 from mlops_actions.validate.content import ContentChecker, as_time, time_range
@@ -73,7 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of this command."""
     parser.add_argument("--config", type=Path, default=Path("mlops.yaml"), help="mlops.yaml")
     parser.add_argument("--output", type=Path, required=True, help="folder for the results")
-    parser.add_argument("--baseline", type=Path, help="folder with the baseline's profile.json")
+    parser.add_argument("--baseline", type=Path, help="folder that `registry fetch` wrote")
     parser.add_argument(
         "--set",
         dest="sets",
@@ -106,20 +107,34 @@ def run(args: argparse.Namespace) -> int:
 
 def _validate(project: Project, args: argparse.Namespace) -> Result:
     """Let the data be made, where the project does that, and look at it."""
+    kept = _kept_profile(args.baseline)
     needs_project = project.config.data.command or _schema(project)[1]
     environment = prepare(project) if needs_project else None
     if environment is not None:
         pull_data(project, environment)
         limit = configuration.parse_duration(project.config.train.timeout).total_seconds()
         run_data_command(project, environment, limit)
-    kept = args.baseline / "evidence" / "profile.json" if args.baseline else None
     return validate_project(
         project,
         args.output,
-        baseline_profile=kept if kept is not None and kept.is_file() else None,
+        baseline_profile=kept,
         sets=args.sets or prepared_sets(project),
         run_in_project=None if environment is None else _runner(project, environment),
     )
+
+
+def _kept_profile(folder: Path | None) -> Path | None:
+    """Give the place of the baseline's profile; ``None`` where there is no baseline."""
+    if folder is None:
+        return None
+    document = folder / BASELINE
+    if not document.is_file():
+        raise ConfigurationError(
+            f"There is no {BASELINE}: --baseline is the folder that `registry fetch` wrote.",
+            file=folder,
+        )
+    found = evidence.read_json(document).get("baseline")
+    return None if found is None else folder / "evidence" / "profile.json"
 
 
 def _clear(project: Project, output: Path) -> None:
