@@ -810,6 +810,19 @@ class Project:
                 return found
         return None
 
+    def column_line(self, column: str) -> int | None:
+        """The line where a key column is first named."""
+        config = self.config
+        for key in ("id", "target", "group", "weight", "time"):
+            if getattr(config, key) == column:
+                return self.line(key)
+        for part in ("slices", "fairness"):
+            for number, divided in enumerate(getattr(config.gate, part)):
+                if column in divided.columns:
+                    place = divided.columns.index(column)
+                    return self.line("gate", part, number, "columns", place)
+        return None
+
     def error(self, message: str, *where: str | int) -> ConfigurationError:
         """An error at a key of this file."""
         return ConfigurationError(message, file=self.file, line=self.line(*where))

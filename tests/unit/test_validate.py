@@ -277,6 +277,44 @@ def test_columns_gone_added_and_of_another_type(make):
     } == set(failing)
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "place"),
+    [
+        ("columns: [origin]", "columns: [orign]", "17: column:orign: The column orign"),
+        ("target: late", "target: lat", "3: column:lat: The column lat"),
+        ("weight: weight", "weight: wieght", "7: column:wieght: The column wieght"),
+        (
+            "checks: {  }",
+            "checks: {max_null_fraction: {distnce: 0.5}}",
+            "14: null_fraction:distnce: The column distnce",
+        ),
+    ],
+)
+def test_a_column_that_is_not_there_is_said_once_at_its_line(make, capsys, old, new, place):
+    project = make.project(evaluation="{development: data/eval.parquet, release: data/new.parquet}")
+    rows(first=200).write_parquet(make.folder / "data" / "new.parquet")
+    text = project.file.read_text()
+    assert old in text
+    project.file.write_text(text.replace(old, new))
+    make.again(config.load(project.file), sets=("development", "release"))
+    (said,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error")]
+    place, _, message = place.partition(": ")
+    sets = "development/release/training"
+    assert said.startswith(f"error: {project.file}:{place}: {sets}: {message}")
+    assert "which mlops.yaml names, is missing. Did you mean" in said
+
+
+def test_the_column_of_freshness_is_said_at_its_line(make):
+    failing = make.validate(checks="freshness: {column: tim, max_age: 7d}")
+    assert failing["freshness:tim"]["line"] == 14
+    assert "Did you mean time?" in failing["freshness:tim"]["message"]
+
+
+def test_a_failure_without_rows_names_the_file(make):
+    failing = make.validate(rows().drop("distance"))
+    assert failing["schema:distance:present"]["file"] == "data/train.parquet"
+
+
 def test_repeated_ids_are_found_across_files(make):
     project = make.project(training="'data/part*.parquet'")
     rows(20).write_parquet(make.folder / "data" / "part1.parquet")

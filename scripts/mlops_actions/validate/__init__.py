@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import dataclasses
 import datetime
+import itertools
 import os
 import shutil
 import tempfile
@@ -336,8 +337,8 @@ def _unreadable(failure: Failure, data: _Dataset) -> evidence.Check:
 
 
 def _of(check: evidence.Check, data: _Dataset) -> evidence.Check:
-    names = {"set": data.roles[0], "sets": data.roles}
-    return check | {"file": data.path} | check | names  # type: ignore[return-value]
+    named = {"file": check.get("file") or data.path, "set": data.roles[0], "sets": data.roles}
+    return check | named  # type: ignore[return-value]
 
 
 def _overlaps(datasets: Sequence[_Dataset], config: Config) -> dict[str, Overlap]:
@@ -532,17 +533,21 @@ def _place(project: Project, name: str | None) -> str | None:
 
 def _annotate(project: Project, checks: Sequence[Any]) -> None:
     failing = [check for check in checks if check["status"] == "fail"]
-    for check in failing[:ANNOTATIONS]:
-        text = f"{'/'.join(check['sets'])}: {check['name']}: {check['message']}"
+    said: dict[tuple[str, str | None, int | None], list[str]] = {}  # What is so of several sets.
+    for check in failing:
+        text = f"{check['name']}: {check['message']}"
         examples = [
             ", ".join(f"{key} {example[key]!r}" for key in ("id", "row", "value") if key in example)
             for example in check.get("examples", [])[:3]
         ]
         if examples:
             text += f" For example: {'; '.join(examples)}."
-        github.error(text, file=_place(project, check["file"]))
-    if len(failing) > ANNOTATIONS:
-        github.error(f"{len(failing) - ANNOTATIONS} more checks failed; see validate.json.")
+        place = text, _place(project, check["file"]), check.get("line")
+        said.setdefault(place, []).extend(check["sets"])
+    for (text, file, line), sets in itertools.islice(said.items(), ANNOTATIONS):
+        github.error(f"{'/'.join(sets)}: {text}", file=file, line=line)
+    if len(said) > ANNOTATIONS:
+        github.error(f"{len(said) - ANNOTATIONS} more checks failed; see validate.json.")
     passed = sum(check["status"] == "pass" for check in checks)
     for check in checks:
         if check["status"] == "pass" and check.get("rows"):

@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 
 from mlops_actions import evidence
-from mlops_actions.config import Project, parse_duration
+from mlops_actions.config import Project, did_you_mean, parse_duration
 from mlops_actions.validate.examples import Shown, Tally
 from mlops_actions.validate.keys import Uniqueness
 from mlops_actions.validate.profile import Profile
@@ -45,7 +45,7 @@ class ContentChecker:
         for named in config.key_columns:
             tally = self._tally(f"column:{named}", "present")
             if named not in present:
-                tally.fail(f"The column {named}, which mlops.yaml names, is missing.")
+                self._miss(tally, named, self._project.column_line(named))
         for column in (config.id, config.target, config.group, config.time):
             if column in present:
                 self._tally(f"nulls:{column}", "no nulls")
@@ -69,6 +69,12 @@ class ContentChecker:
             for name, known in self._baseline.complete_categories().items():
                 if name in present and name not in config.sensitive:
                     self._unseen[name] = (Tally(), pl.Series(known, dtype=pl.String))
+
+    def _miss(self, tally: Tally, column: str, line: int | None) -> None:
+        """Fail at the line of mlops.yaml that names a column which the data has not."""
+        hint = did_you_mean(column, self._source.columns)
+        tally.fail(f"The column {column}, which mlops.yaml names, is missing.{hint}")
+        tally.file, tally.line = self._project.file.name, line
 
     def _tally(self, name: str, required: str) -> Tally:
         return self._tallies.setdefault(name, (Tally(), required))[0]
@@ -185,7 +191,8 @@ class ContentChecker:
             tally = Tally()
             observed: Any = "missing"
             if column not in self._source.columns:
-                tally.fail(f"The column {column} is missing.")
+                line = self._project.line("data", "checks", "max_null_fraction", column)
+                self._miss(tally, column, line)
             elif self._source.rows:
                 observed = self._nulls[column] / self._source.rows
                 if observed > largest:
@@ -208,7 +215,10 @@ class ContentChecker:
                 "freshness needs a time column: set time, or freshness.column.",
                 "data", "checks", "freshness",
             )  # fmt: skip
-        if newest is None:
+        if column not in self._source.columns:
+            line = self._project.line("data", "checks", "freshness", "column")
+            self._miss(tally, column, line if asked.column else self._project.line("time"))
+        elif newest is None:
             tally.fail(f"The column {column} has no time that can be read.")
         else:
             age = datetime.datetime.now(datetime.UTC) - _aware(newest)
