@@ -247,17 +247,26 @@ def test_a_word_among_the_numbers_of_a_csv(make):
 
 
 @pytest.mark.parametrize(
-    ("content", "message"),
+    ("content", "message", "line"),
     [
-        (b"a,b\n1,2\n1,2,3\n", "cannot be read"),
-        (b"\xff\xfe\x00", "not CSV in UTF-8"),
-        (b"a,a\n1,2\n", "names a more than once"),
+        (b"id,late\n1,2\n1,2,3\n", "cannot be read", 3),
+        (b'id,late\n1,"a\nb"\n1,"2\n3,4\n', "cannot be read", 4),
+        (b"\xff\xfe\x00", "not CSV in UTF-8", None),
+        (b"a,a\n1,2\n", "names a more than once", None),
+        (b"id;late\n1;2\n", "one column, which contains ';': separate the columns by commas", 1),
+        (b"7,false\n8,true\n", "none of the columns of mlops.yaml (id, late, day,", 1),
+        (b"\n\n", "none of the columns of mlops.yaml", 1),
     ],
 )
-def test_a_corrupt_csv(make, content, message):
+def test_a_corrupt_csv(make, capsys, content, message, line):
     project = make.project(training="data/train.csv")
     (make.folder / "data" / "train.csv").write_bytes(content)
-    assert message in make.again(project)["readable"]["message"]
+    failing = make.again(project)
+    assert set(failing) == {"readable"}
+    assert message in failing["readable"]["message"]
+    assert failing["readable"].get("line") == line
+    where = f"train.csv:{line}: training: readable" if line else "train.csv: training: readable"
+    assert where in capsys.readouterr().err
 
 
 # Bad input: columns and content.

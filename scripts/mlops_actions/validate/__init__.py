@@ -331,7 +331,7 @@ def _remove_earlier(output: Path) -> None:
 def _unreadable(failure: Failure, data: _Dataset) -> evidence.Check:
     check = evidence.check(
         "readable", "fail", "no", "yes", failure.message,
-        file=failure.file, rows=0, examples=[],
+        file=failure.file, rows=0, examples=[], **({"line": failure.line} if failure.line else {}),
     )  # fmt: skip
     return _of(check, data)
 
