@@ -52,9 +52,9 @@ def parse_duration(text: str) -> datetime.timedelta:
         raise ValueError("that is longer than time is counted") from None
 
 
-def _duration(text: str) -> str:
-    parse_duration(text)
-    return text
+def _duration(value: object) -> object:
+    parse_duration(value if isinstance(value, str) else "")  # 15 is 15 of what?
+    return value
 
 
 def _inside(text: str) -> str:
@@ -85,7 +85,7 @@ def _most_severe() -> list[Severity]:
     return ["CRITICAL", "HIGH"]
 
 
-Duration = Annotated[str, Field(min_length=2), AfterValidator(_duration)]
+Duration = Annotated[str, Field(min_length=2), BeforeValidator(_duration)]
 RelativePath = Annotated[str, Field(min_length=1), AfterValidator(_inside)]
 Column = Annotated[str, Field(min_length=1)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -873,8 +873,8 @@ def _key(error: Any, document: Any) -> tuple[str | int, ...]:
     return tuple(where)
 
 
-def _known_names(where: tuple[str | int, ...]) -> list[str]:
-    """Names that the section at ``where`` knows."""
+def _described(where: tuple[str | int, ...]) -> list[Any]:
+    """JSON Schemas of what may stand at ``where``."""
     node: Any = Config.model_json_schema(by_alias=True)
     definitions = node["$defs"]
     for part in where:
@@ -890,8 +890,7 @@ def _known_names(where: tuple[str | int, ...]) -> list[str]:
             return []
         node = following[0]
     options = [node, *node.get("anyOf", [])]
-    options = [definitions[o["$ref"].rpartition("/")[2]] if "$ref" in o else o for o in options]
-    return [name for option in options for name in option.get("properties", {})]
+    return [definitions[o["$ref"].rpartition("/")[2]] if "$ref" in o else o for o in options]
 
 
 def did_you_mean(name: object, known: Iterable[str]) -> str:
@@ -900,12 +899,21 @@ def did_you_mean(name: object, known: Iterable[str]) -> str:
     return f" Did you mean {near[0]}?" if near else ""
 
 
+_MEANT = {  # What pydantic says in Python's words.
+    "dict_type": "expected a mapping",
+    "list_type": "expected a list",
+    "model_type": "expected a mapping",
+    "string_type": "expected text",
+}
+
+
 def _explain(error: Any, document: Any) -> tuple[tuple[str | int, ...], str]:
     where = _key(error, document)
     name = ".".join(str(part) for part in where)
     kind = error["type"]
     if kind == "extra_forbidden":
-        return where, f"Unknown key {name}.{did_you_mean(where[-1], _known_names(where[:-1]))}"
+        known = [key for section in _described(where[:-1]) for key in section.get("properties", {})]
+        return where, f"Unknown key {name}.{did_you_mean(where[-1], known)}"
     if kind == "missing":
         return where, f"{name} is missing."
     text = error["msg"].removeprefix("Value error, ")
@@ -914,6 +922,12 @@ def _explain(error: Any, document: Any) -> tuple[tuple[str | int, ...], str]:
         # A section's own check begins with the key that it is about.
         return (*where, key), f"{'.'.join([*map(str, where), text])}."
     value = error.get("input")
+    if kind == "string_pattern_mismatch":
+        asked = _described(where)[0]["description"]
+        return where, f"{name}: {value!r} does not fit its description: {asked}"
+    text = _MEANT.get(kind, text)
+    if value is None:
+        return where, f"{name}: {text}, but it is empty."
     if kind == "value_error" or isinstance(value, (dict, list)):
         return where, f"{name}: {text}." if name else f"{text}."
     return where, f"{name}: {text}, not {value!r}."
@@ -928,6 +942,12 @@ def impossible_date(text: str) -> int | None:
             except ValueError:
                 return number
     return None
+
+
+def said_of_yaml(problem: Any) -> str:
+    """Give what a YAML reader says is wrong; some of it is the second half of a sentence."""
+    words = str(getattr(problem, "problem", None) or problem)
+    return f"{problem.context}, {words}" if words.startswith("but ") else words
 
 
 def load(path: Path) -> Project:
@@ -968,7 +988,7 @@ def parse(text: str, path: Path) -> Project:
     except MarkedYAMLError as problem:
         mark = problem.problem_mark
         raise ConfigurationError(
-            f"Not valid YAML: {problem.problem or problem}.",
+            f"Not valid YAML: {said_of_yaml(problem)}.",
             file=path,
             line=mark.line + 1 if mark else None,
         ) from None
@@ -979,7 +999,8 @@ def parse(text: str, path: Path) -> Project:
             f"Not valid YAML: {problem}.", file=path, line=impossible_date(text)
         ) from None
     if not isinstance(document, dict):
-        raise ConfigurationError("Expected a mapping of settings.", file=path, line=1)
+        empty = "; the file is empty" if document is None else ""
+        raise ConfigurationError(f"Expected a mapping of settings{empty}.", file=path, line=1)
     lines: dict[tuple[str | int, ...], int] = {}
     _collect_lines(document, (), lines)
     try:

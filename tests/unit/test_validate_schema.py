@@ -55,7 +55,8 @@ def test_nulls_do_not_hide_the_other_checks_of_a_column(tmp_path):
         pl.DataFrame({"id": ["ID001", None, "XXX", "ID001"]}),
     )
     assert failing(checks) == {"schema:id:nullable", "schema:id:str_matches", "schema:id:unique"}
-    assert checks["schema:id:str_matches"]["rows"] == 1
+    assert checks["schema:id:str_matches"]["message"].endswith("does not hold in 1 row.")
+    assert checks["schema:id:nullable"]["message"] == "The column id is null in 1 row."
     assert checks["schema:id:unique"]["rows"] == 2  # In different batches.
     assert checks["schema:id:unique"]["message"] == "2 rows share their id with another row."
     assert [item["row"] for item in checks["schema:id:unique"]["examples"]] == [1, 4]
@@ -285,6 +286,7 @@ def test_what_fails_in_pandera_fails_here(tmp_path, seed):
         ("columns: &x {a: *x}\n", "Nested too deeply", None),
         ("columns: {}\n", "asks for nothing", None),
         ("columns: {a: {\n", "Not valid YAML", 3),
+        ("columns: {a: {}}\n---\na: 1\n", "a single document in the stream, but found", 3),
         ("index: [{dtype: int64}]\ncolumns: {a: {}}\n", "made for pandas", 2),
     ],
 )

@@ -255,7 +255,7 @@ def validate_project(
                 from mlops_actions.validate import project_schema
 
                 made += project_schema.checks(
-                    python_schema, data.opened, rule, scratch, run_in_project
+                    project, python_schema, data.opened, rule, scratch, run_in_project
                 )
             checks += [_of(check, data) for check in made]
         document = _conclude(

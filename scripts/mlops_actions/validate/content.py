@@ -9,7 +9,7 @@ import polars as pl
 
 from mlops_actions import evidence
 from mlops_actions.config import Project, did_you_mean, parse_duration
-from mlops_actions.validate.examples import Shown, Tally
+from mlops_actions.validate.examples import Shown, Tally, counted
 from mlops_actions.validate.keys import Uniqueness
 from mlops_actions.validate.profile import Profile
 from mlops_actions.validate.source import Batch, Source
@@ -54,7 +54,7 @@ class ContentChecker:
             if as_time(self._source, config.time) is None:
                 tally.fail(f"The column {config.time} has the type {present[config.time]}.")
         if config.weight in present:
-            self._tally(f"weight:{config.weight}", "finite, not negative")
+            self._tally(f"weight:{config.weight}", "finite and not negative")
         if config.target in present:
             if config.task == "classification":
                 self._tally(f"target:{config.target}:labels", f"one of {config.labels}")
@@ -161,9 +161,10 @@ class ContentChecker:
                     observed=("missing" if tally.failed else "present")
                     if kind == "column"
                     else None,
-                    message=f"{kind} {column}: {tally.rows} rows are not {required}."
-                    if kind != "nulls"
-                    else f"The column {column} has {tally.rows} nulls.",
+                    message=f"The column {column} is null in {counted(tally.rows)}."
+                    if kind == "nulls"
+                    else f"The {kind} {config.target if kind == 'target' else column} is not "
+                    f"{required} in {counted(tally.rows)}.",
                 )
             )
         checks += self._class_checks()
@@ -236,7 +237,7 @@ class ContentChecker:
             made = tally.check(
                 f"unseen_categories:{column}",
                 "known to the baseline's training data",
-                message=f"The column {column} has {tally.rows} rows with a category that the "
+                message=f"The column {column} has {counted(tally.rows)} with a category that the "
                 "baseline's training data never had.",
             )
             if self._config.data.checks.unseen_categories == "warn":

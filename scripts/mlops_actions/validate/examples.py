@@ -29,6 +29,11 @@ def shown(value: object) -> Any:
     return text if len(text) <= _LENGTH else text[: _LENGTH - 1] + "…"
 
 
+def counted(rows: int) -> str:
+    """Say how many rows."""
+    return f"{rows} row" if rows == 1 else f"{rows} rows"
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Shown:
     """What may be printed: the id column, and the columns whose values never are."""

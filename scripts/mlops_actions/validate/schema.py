@@ -23,9 +23,9 @@ from typing import Any
 import polars as pl
 
 from mlops_actions import evidence
-from mlops_actions.config import did_you_mean, impossible_date
+from mlops_actions.config import did_you_mean, impossible_date, said_of_yaml
 from mlops_actions.errors import ConfigurationError
-from mlops_actions.validate.examples import LIMIT, Shown, Tally
+from mlops_actions.validate.examples import LIMIT, Shown, Tally, counted
 from mlops_actions.validate.keys import Uniqueness
 from mlops_actions.validate.source import Batch, Source
 
@@ -78,7 +78,7 @@ def load(file: Path) -> Any:
     except yaml.YAMLError as problem:
         mark = getattr(problem, "problem_mark", None)
         raise ConfigurationError(
-            f"Not valid YAML: {getattr(problem, 'problem', None) or problem}.",
+            f"Not valid YAML: {said_of_yaml(problem)}.",
             file=file,
             line=mark.line + 1 if mark else None,
         ) from None
@@ -505,13 +505,12 @@ class Checker:
             observed = "missing" if name.endswith(":present") else column
             if not tally.failed:
                 observed = "present" if name.endswith(":present") else "as asked"
-        made = tally.check(
-            name,
-            required,
-            observed=observed,
-            message=f"{'The rows' if column == '*' else f'The column {column}'}: {tally.rows} "
-            f"rows break {required}.",
-        )
+        where = "The rows" if column == "*" else f"The column {column}"
+        broken = f": {required} does not hold in"
+        if name.endswith(":nullable"):
+            broken = " is null in"
+        message = f"{where}{broken} {counted(tally.rows)}."
+        made = tally.check(name, required, observed=observed, message=message)
         if made["status"] == "fail" and name in self._warned:
             made["status"] = "pass"  # The schema's own word: raise_warning.
         return made

@@ -128,7 +128,9 @@ def find(project: Project, path: str, *where: str | int) -> list[Path]:
     suffixes = {item.suffix for item in found}
     if len(suffixes) > 1 or not suffixes <= set(_SUFFIXES):
         listed = ", ".join(sorted(suffix or "no suffix" for suffix in suffixes))
-        raise project.error(f"{path}: expected .parquet or .csv files, found {listed}.", *where)
+        raise project.error(
+            f"{path}: expected files of one kind, .parquet or .csv, found {listed}.", *where
+        )
     return found
 
 
@@ -191,10 +193,10 @@ def _same_columns(
         if column in first and kind != first[column]
     ]
     if gone or added or other:
-        parts = [f"lacks {', '.join(gone)}"] if gone else []
-        parts += [f"adds {', '.join(added)}"] if added else []
+        parts = [f"it lacks {', '.join(gone)}"] if gone else []
+        parts += [f"it adds {', '.join(added)}"] if added else []
         parts += other
-        raise Failure(f"The file differs from {first_name}: it {'; '.join(parts)}.", file=name)
+        raise Failure(f"The file differs from {first_name}: {'; '.join(parts)}.", file=name)
 
 
 def _convert(file: Path, name: str, target: Path, *, text: Collection[str], config: Config) -> None:
