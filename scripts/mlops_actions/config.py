@@ -959,22 +959,22 @@ def load(path: Path) -> Project:
     workspace = os.environ.get("GITHUB_WORKSPACE")
     if workspace and not path.resolve().is_relative_to(Path(workspace).resolve()):
         raise ConfigurationError("The configuration is outside the repository.", file=path)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise ConfigurationError(
-            "There is no such file; name it with --config (input: config).", file=path
-        ) from None
-    except (OSError, UnicodeDecodeError) as problem:
-        raise ConfigurationError(f"Cannot be read: {problem}.", file=path) from None
-    return parse(text, path)
+    return _read(path, "There is no such file; name it with --config (input: config).")
 
 
 def load_elsewhere(path: Path) -> Project:
     """Read the configuration of another commit, checked out outside the workspace."""
-    if not path.is_file():
-        raise ConfigurationError("That commit has no such file.", file=path)
-    return parse(path.read_text(encoding="utf-8"), path)
+    return _read(path, "That commit has no such file.")
+
+
+def _read(path: Path, missing: str) -> Project:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigurationError(missing, file=path) from None
+    except (OSError, UnicodeDecodeError) as problem:
+        raise ConfigurationError(f"Cannot be read: {problem}.", file=path) from None
+    return parse(text, path)
 
 
 def parse(text: str, path: Path) -> Project:

@@ -277,15 +277,16 @@ def test_errors_point_at_the_nearest_key():
     assert str(project.error("Why.", "id")) == "mlops.yaml:5: Why."
 
 
+@pytest.mark.parametrize("load", [config.load, config.load_elsewhere])
 @pytest.mark.parametrize("make", ["missing", "folder", "binary"])
-def test_a_file_that_cannot_be_read(tmp_path, make):
+def test_a_file_that_cannot_be_read(tmp_path, make, load):
     path = tmp_path / "mlops.yaml"
     if make == "folder":
         path.mkdir()
     if make == "binary":
         path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ConfigurationError) as caught:
-        config.load(path)
+        load(path)
     assert caught.value.file == str(path)
     assert caught.value.code == 2
 

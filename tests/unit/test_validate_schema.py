@@ -131,6 +131,14 @@ def test_several_checks_and_several_unique_rules_all_fail(tmp_path):
     assert checks["schema:a+b:unique"]["rows"] == 2
 
 
+def test_a_unique_rule_names_columns_that_are_there(tmp_path):
+    text = "unique: [id, daay]\ncolumns: {id: {}, gone: {required: false}}\n"
+    checks = check(tmp_path, text, pl.DataFrame({"id": [1, 2], "day": [1, 1]}))
+    assert failing(checks) == {"schema:daay:present"}
+    assert "Did you mean day?" in checks["schema:daay:present"]["message"]
+    assert not failing(check(tmp_path, text.replace("daay", "gone"), pl.DataFrame({"id": [1, 2]})))
+
+
 def test_counts_are_exact_and_examples_are_ten(tmp_path):
     checks = check(
         tmp_path,

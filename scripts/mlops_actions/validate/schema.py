@@ -366,7 +366,13 @@ class Checker:
         rules = self._schema.unique or []
         for rule in [rules] if all(isinstance(item, str) for item in rules) else rules:
             present = [name for name in rule if name in self._source.columns]
-            if present:  # A rule whose columns are gone has failed by their absence.
+            for name in rule:
+                # One that the schema describes has failed by its absence.
+                if name not in present and name not in self._schema.columns:
+                    near = did_you_mean(name, self._source.columns)
+                    tally = self._tally(f"schema:{name}:present", "present")
+                    tally.fail(f"The column {name}, which unique names, is missing.{near}")
+            if present:
                 self._add_unique("+".join(rule), present)
 
     def _add_unique(self, label: str, columns: list[str]) -> None:
