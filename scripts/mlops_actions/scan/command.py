@@ -79,8 +79,10 @@ def _refuse_to_lose(arguments: argparse.Namespace) -> None:
     taken = {path.resolve() for path in given if path}
     for option in ("output", "html"):
         path = getattr(arguments, option)
-        place = path and path.resolve()
-        if place and not taken.isdisjoint({place, *place.parents}):
+        if path is None:
+            continue
+        place = path.resolve()
+        if not taken.isdisjoint({place, *place.parents}):
             raise ConfigurationError(
                 f"--{option} would replace another file of this call.", file=path
             )
