@@ -7,6 +7,7 @@ import importlib
 import itertools
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -101,6 +102,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Failure as failure:
         github.report_failure(failure)
         return failure.code
+    except OSError as problem:
+        if problem.errno is None:  # A library's own: the operating system has refused nothing.
+            raise
+        if os.environ.get("RUNNER_DEBUG") == "1":
+            github.info(traceback.format_exc())
+        refused = ConfigurationError(f"{problem.strerror}.", file=problem.filename)
+        github.report_failure(refused)
+        return refused.code
     except KeyboardInterrupt:
         github.error("Interrupted.")
         return 130

@@ -13,6 +13,7 @@ import json
 import math
 import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -51,9 +52,9 @@ def parse_duration(text: str) -> datetime.timedelta:
         raise ValueError("that is longer than time is counted") from None
 
 
-def _duration(text: str) -> str:
-    parse_duration(text)
-    return text
+def _duration(value: object) -> object:
+    parse_duration(value if isinstance(value, str) else "")  # 15 is 15 of what?
+    return value
 
 
 def _inside(text: str) -> str:
@@ -84,7 +85,7 @@ def _most_severe() -> list[Severity]:
     return ["CRITICAL", "HIGH"]
 
 
-Duration = Annotated[str, Field(min_length=2), AfterValidator(_duration)]
+Duration = Annotated[str, Field(min_length=2), BeforeValidator(_duration)]
 RelativePath = Annotated[str, Field(min_length=1), AfterValidator(_inside)]
 Column = Annotated[str, Field(min_length=1)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -809,6 +810,19 @@ class Project:
                 return found
         return None
 
+    def column_line(self, column: str) -> int | None:
+        """The line where a key column is first named."""
+        config = self.config
+        for key in ("id", "target", "group", "weight", "time"):
+            if getattr(config, key) == column:
+                return self.line(key)
+        for part in ("slices", "fairness"):
+            for number, divided in enumerate(getattr(config.gate, part)):
+                if column in divided.columns:
+                    place = divided.columns.index(column)
+                    return self.line("gate", part, number, "columns", place)
+        return None
+
     def error(self, message: str, *where: str | int) -> ConfigurationError:
         """An error at a key of this file."""
         return ConfigurationError(message, file=self.file, line=self.line(*where))
@@ -859,8 +873,8 @@ def _key(error: Any, document: Any) -> tuple[str | int, ...]:
     return tuple(where)
 
 
-def _known_names(where: tuple[str | int, ...]) -> list[str]:
-    """Names that the section at ``where`` knows."""
+def _described(where: tuple[str | int, ...]) -> list[Any]:
+    """JSON Schemas of what may stand at ``where``."""
     node: Any = Config.model_json_schema(by_alias=True)
     definitions = node["$defs"]
     for part in where:
@@ -876,8 +890,21 @@ def _known_names(where: tuple[str | int, ...]) -> list[str]:
             return []
         node = following[0]
     options = [node, *node.get("anyOf", [])]
-    options = [definitions[o["$ref"].rpartition("/")[2]] if "$ref" in o else o for o in options]
-    return [name for option in options for name in option.get("properties", {})]
+    return [definitions[o["$ref"].rpartition("/")[2]] if "$ref" in o else o for o in options]
+
+
+def did_you_mean(name: object, known: Iterable[str]) -> str:
+    """Give a sentence with the nearest of the known names, or nothing where none is near."""
+    near = difflib.get_close_matches(str(name), list(known), n=1)
+    return f" Did you mean {near[0]}?" if near else ""
+
+
+_MEANT = {  # What pydantic says in Python's words.
+    "dict_type": "expected a mapping",
+    "list_type": "expected a list",
+    "model_type": "expected a mapping",
+    "string_type": "expected text",
+}
 
 
 def _explain(error: Any, document: Any) -> tuple[tuple[str | int, ...], str]:
@@ -885,9 +912,8 @@ def _explain(error: Any, document: Any) -> tuple[tuple[str | int, ...], str]:
     name = ".".join(str(part) for part in where)
     kind = error["type"]
     if kind == "extra_forbidden":
-        near = difflib.get_close_matches(str(where[-1]), _known_names(where[:-1]), n=1)
-        hint = f" Did you mean {near[0]}?" if near else ""
-        return where, f"Unknown key {name}.{hint}"
+        known = [key for section in _described(where[:-1]) for key in section.get("properties", {})]
+        return where, f"Unknown key {name}.{did_you_mean(where[-1], known)}"
     if kind == "missing":
         return where, f"{name} is missing."
     text = error["msg"].removeprefix("Value error, ")
@@ -896,12 +922,18 @@ def _explain(error: Any, document: Any) -> tuple[tuple[str | int, ...], str]:
         # A section's own check begins with the key that it is about.
         return (*where, key), f"{'.'.join([*map(str, where), text])}."
     value = error.get("input")
+    if kind == "string_pattern_mismatch":
+        asked = _described(where)[0]["description"]
+        return where, f"{name}: {value!r} does not fit its description: {asked}"
+    text = _MEANT.get(kind, text)
+    if value is None:
+        return where, f"{name}: {text}, but it is empty."
     if kind == "value_error" or isinstance(value, (dict, list)):
         return where, f"{name}: {text}." if name else f"{text}."
     return where, f"{name}: {text}, not {value!r}."
 
 
-def _impossible_date(text: str) -> int | None:
+def impossible_date(text: str) -> int | None:
     """The line of the first date in a text that no calendar has."""
     for number, line in enumerate(text.splitlines(), start=1):
         for found in re.findall(r"\b[0-9]{4}-[0-9]{2}-[0-9]{2}\b", line):
@@ -910,6 +942,12 @@ def _impossible_date(text: str) -> int | None:
             except ValueError:
                 return number
     return None
+
+
+def said_of_yaml(problem: Any) -> str:
+    """Give what a YAML reader says is wrong; some of it is the second half of a sentence."""
+    words = str(getattr(problem, "problem", None) or problem)
+    return f"{problem.context}, {words}" if words.startswith("but ") else words
 
 
 def load(path: Path) -> Project:
@@ -921,22 +959,22 @@ def load(path: Path) -> Project:
     workspace = os.environ.get("GITHUB_WORKSPACE")
     if workspace and not path.resolve().is_relative_to(Path(workspace).resolve()):
         raise ConfigurationError("The configuration is outside the repository.", file=path)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise ConfigurationError(
-            "There is no such file; name it with --config (input: config).", file=path
-        ) from None
-    except (OSError, UnicodeDecodeError) as problem:
-        raise ConfigurationError(f"Cannot be read: {problem}.", file=path) from None
-    return parse(text, path)
+    return _read(path, "There is no such file; name it with --config (input: config).")
 
 
 def load_elsewhere(path: Path) -> Project:
     """Read the configuration of another commit, checked out outside the workspace."""
-    if not path.is_file():
-        raise ConfigurationError("That commit has no such file.", file=path)
-    return parse(path.read_text(encoding="utf-8"), path)
+    return _read(path, "That commit has no such file.")
+
+
+def _read(path: Path, missing: str) -> Project:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigurationError(missing, file=path) from None
+    except (OSError, UnicodeDecodeError) as problem:
+        raise ConfigurationError(f"Cannot be read: {problem}.", file=path) from None
+    return parse(text, path)
 
 
 def parse(text: str, path: Path) -> Project:
@@ -950,7 +988,7 @@ def parse(text: str, path: Path) -> Project:
     except MarkedYAMLError as problem:
         mark = problem.problem_mark
         raise ConfigurationError(
-            f"Not valid YAML: {problem.problem or problem}.",
+            f"Not valid YAML: {said_of_yaml(problem)}.",
             file=path,
             line=mark.line + 1 if mark else None,
         ) from None
@@ -958,10 +996,11 @@ def parse(text: str, path: Path) -> Project:
         raise ConfigurationError(f"Not valid YAML: {problem}.", file=path) from None
     except ValueError as problem:  # A date that no calendar has.
         raise ConfigurationError(
-            f"Not valid YAML: {problem}.", file=path, line=_impossible_date(text)
+            f"Not valid YAML: {problem}.", file=path, line=impossible_date(text)
         ) from None
     if not isinstance(document, dict):
-        raise ConfigurationError("Expected a mapping of settings.", file=path, line=1)
+        empty = "; the file is empty" if document is None else ""
+        raise ConfigurationError(f"Expected a mapping of settings{empty}.", file=path, line=1)
     lines: dict[tuple[str | int, ...], int] = {}
     _collect_lines(document, (), lines)
     try:

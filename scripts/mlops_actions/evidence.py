@@ -6,6 +6,7 @@ Source: in-toto Attestation Framework, Statement v1
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import hashlib
 import json
@@ -159,8 +160,13 @@ def write_json(path: Path, document: object) -> str:
     text = json.dumps(json_safe(document), indent=2, allow_nan=False, default=str) + "\n"
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
+    try:
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)
+    except OSError as problem:
+        with contextlib.suppress(OSError):
+            partial.unlink()
+        raise OSError(problem.errno, problem.strerror, str(path)) from None
     return hashlib.sha256(text.encode()).hexdigest()
 
 

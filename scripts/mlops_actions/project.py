@@ -176,7 +176,10 @@ def prepare(project: Project) -> Environment:
     folder = project.folder.resolve()
     lock, requirements = folder / "uv.lock", folder / "requirements.txt"
     if lock.is_file():
-        content = lock.read_bytes() + (folder / "pyproject.toml").read_bytes()
+        described = folder / "pyproject.toml"
+        if not described.is_file():
+            raise ConfigurationError("uv.lock needs pyproject.toml beside it.", file=lock)
+        content = lock.read_bytes() + described.read_bytes()
         if b"[build-system]" in content:
             # The environment names the folder of an installed project.
             content += str(folder).encode()
@@ -320,6 +323,8 @@ def run_command(
             raise CommandFailed(
                 f"{label}: {words[0]} is not a program of the project environment."
             ) from None
+        except OSError as problem:
+            raise CommandFailed(f"{label}: {words[0]} cannot be run: {problem.strerror}.") from None
         with _ended_with_us(process):
             try:
                 code = process.wait(timeout)

@@ -86,17 +86,22 @@ def test_the_smallest_file_has_safe_defaults():
         (with_("0.7", "1e999"), 12, "finite"),
         (with_("0.7", "true"), 12, "valid number"),
         (with_("classification", "clustering"), 2, "'classification' or 'regression'"),
-        (with_("late-flights", "'\"; touch pwned; \"'"), 1, "match pattern"),
-        (with_("late-flights", '"late\\n"'), 1, "match pattern"),
+        (with_("late-flights", "'\"; touch pwned; \"'"), 1, "not fit its description: The model"),
+        (with_("late-flights", '"late\\n"'), 1, "lower case, digits"),
         (MINIMAL + "name: twice\n", 13, 'found duplicate key "name"'),
         (with_("  training", "\ttraining"), 7, "Not valid YAML"),
-        (MINIMAL + "---\na: 1\n", 13, "another document"),
+        (MINIMAL + "---\na: 1\n", 13, "a single document in the stream, but found another"),
         (with_("id: row\n", ""), 1, "id is missing."),
         (with_("  training: data/train.parquet\n", ""), 6, "data.training is missing."),
-        ("", 1, "Expected a mapping"),
+        ("", 1, "Expected a mapping of settings; the file is empty."),
         ("- a\n", 1, "Expected a mapping"),
-        (MINIMAL + "score: 'os.system(1)'\n", 13, "match pattern"),
+        (MINIMAL + "score: 'os.system(1)'\n", 13, "description: package.module:function"),
         (MINIMAL + "train:\n  timeout: soon\n", 14, "such as 7d"),
+        (MINIMAL + "train:\n  timeout: 15\n", 14, "train.timeout: expected a number and one of s"),
+        (MINIMAL + "train: 5\n", 13, "train: expected a mapping, not 5."),
+        (MINIMAL + "train:\n", 13, "train: expected a mapping, but it is empty."),
+        (MINIMAL + "weight: 5\n", 13, "weight: expected text, not 5."),
+        (MINIMAL + "sensitive: row\n", 13, "sensitive: expected a list, not 'row'."),
         (MINIMAL + "train:\n  timeout: 99999999999999999999d\n", 14, "longer than time"),
         (MINIMAL + "pull-request: smoke\n", 1, "so the section smoke is needed"),
         (with_("      threshold: 0.7", "      greater_is_better: true"), 11, "ask for something"),
@@ -272,15 +277,16 @@ def test_errors_point_at_the_nearest_key():
     assert str(project.error("Why.", "id")) == "mlops.yaml:5: Why."
 
 
+@pytest.mark.parametrize("load", [config.load, config.load_elsewhere])
 @pytest.mark.parametrize("make", ["missing", "folder", "binary"])
-def test_a_file_that_cannot_be_read(tmp_path, make):
+def test_a_file_that_cannot_be_read(tmp_path, make, load):
     path = tmp_path / "mlops.yaml"
     if make == "folder":
         path.mkdir()
     if make == "binary":
         path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ConfigurationError) as caught:
-        config.load(path)
+        load(path)
     assert caught.value.file == str(path)
     assert caught.value.code == 2
 

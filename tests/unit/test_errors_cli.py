@@ -72,6 +72,30 @@ def test_a_bug_of_ours_is_a_traceback(command):
         cli.main(["schema"])
 
 
+def test_what_the_operating_system_refuses_is_one_error_with_the_file(
+    command, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.delenv("RUNNER_DEBUG", raising=False)
+    command(lambda _: tmp_path.read_text())
+    assert cli.main(["schema"]) == 2
+    assert capsys.readouterr().err == f"error: {tmp_path}: Is a directory.\n"
+
+
+def test_where_the_operating_system_refused_is_said_to_who_debugs(
+    command, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setenv("RUNNER_DEBUG", "1")
+    command(lambda _: tmp_path.read_text())
+    assert cli.main(["schema"]) == 2
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_an_error_of_a_library_is_not_the_operating_systems(command):
+    command(fail_with(OSError("no number")))
+    with pytest.raises(OSError, match="no number"):
+        cli.main(["schema"])
+
+
 def test_an_error_is_an_annotation_on_github(command, monkeypatch, capsys):
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
     command(fail_with(Failure("100 %\nwrong", file="a,b.yaml", line=3)))

@@ -62,6 +62,15 @@ def test_what_is_written_can_be_read(tmp_path):
     assert [file.name for file in path.parent.iterdir()] == ["gate.json"]
 
 
+def test_a_place_that_cannot_be_written_is_named_and_nothing_stays_beside_it(tmp_path):
+    place = tmp_path / "out.json"
+    place.mkdir()
+    with pytest.raises(IsADirectoryError) as caught:
+        evidence.write_json(place, {})
+    assert caught.value.filename == str(place)
+    assert list(tmp_path.iterdir()) == [place]
+
+
 def test_a_write_that_fails_leaves_the_old_document(tmp_path, monkeypatch):
     path = tmp_path / "gate.json"
     evidence.write_json(path, {"old": True})

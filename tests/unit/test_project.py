@@ -128,6 +128,19 @@ def test_a_program_that_does_not_exist_is_named(environment: Environment, tmp_pa
 
 
 @pytest.mark.parametrize(
+    ("mode", "reason"), [(0o644, "Permission denied"), (0o755, "Exec format error")]
+)
+def test_a_program_that_cannot_be_run_says_why(
+    environment: Environment, tmp_path: Path, mode: int, reason: str
+) -> None:
+    program = tmp_path / "make.sh"
+    program.write_text("echo made\n")
+    program.chmod(mode)
+    with pytest.raises(CommandFailed, match=f"make.sh cannot be run: {reason}"):
+        project.run_command(environment, "./make.sh", cwd=tmp_path, label="Test")
+
+
+@pytest.mark.parametrize(
     "command",
     [
         "a && b", "a | b", "a > b", "a ; b", "a; b", "a;b", "a&&b", "a 2>&1", "a>b", "a < b", "a &",
@@ -277,6 +290,12 @@ def test_uv_has_a_time_limit(uv: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_no_lock_and_no_requirements_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"neither uv.lock nor requirements.txt"):
+        project.prepare(loaded(tmp_path))
+
+
+def test_a_lock_without_its_project_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "uv.lock").touch()
+    with pytest.raises(ConfigurationError, match=r"uv.lock: uv.lock needs pyproject.toml"):
         project.prepare(loaded(tmp_path))
 
 

@@ -660,6 +660,36 @@ def test_a_page_of_an_earlier_call_does_not_stay(scan):
     assert not (scan.folder / "pages" / "scan.html").exists()
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--output", "report-0.json"),
+        ("--output", "../{folder}/mlops.yaml"),
+        ("--html", "report-0.json"),
+        ("--html", "mlops.yaml"),
+        ("--html", "./scan.json"),
+        ("--layout", "oci", "--output", "oci/index.json"),
+    ],
+)
+def test_a_result_never_takes_the_place_of_what_was_given(scan, options):
+    layout(scan.folder / "oci")
+    (scan.folder / "scan.json").write_text("{}")
+    kept = {path: path.read_bytes() for path in scan.folder.rglob("*.json")}
+    given = tuple(word.format(folder=scan.folder.name) for word in options)
+    assert scan(image(), options=given) == 2
+    assert "would replace another file of this call" in scan.text
+    assert json.loads((scan.folder / "report-0.json").read_text()) == image()
+    assert (scan.folder / "mlops.yaml").read_text() == BASE
+    assert {path: path.read_bytes() for path in kept} == kept
+
+
+@pytest.mark.parametrize("option", ["--output", "--html"])
+def test_a_result_that_cannot_be_written_is_a_wrong_call(scan, option):
+    (scan.folder / "folder").mkdir()
+    assert scan(image(), options=(option, "folder")) == 2
+    assert "::error file=folder::Is a directory." in scan.text
+
+
 def test_text_of_a_report_is_inert_on_the_page(scan):
     evil = vulnerability(
         PkgName="<img src=x onerror=alert(1)>",

@@ -10,10 +10,11 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from mlops_actions import config, evidence, validate
+from mlops_actions import clock, config, evidence, probe, validate
 from mlops_actions.cli import main
 from mlops_actions.errors import ConfigurationError, Failure
 from mlops_actions.project import Environment
+from mlops_actions.score import GOLDEN
 
 START = datetime.datetime(2013, 1, 1)  # noqa: DTZ001 - the data has no time zone.
 
@@ -137,8 +138,9 @@ def test_a_missing_file_is_an_error_at_its_line(make):
 
 
 def test_a_glob_and_a_folder_without_files(make):
-    with pytest.raises(ConfigurationError, match="does not exist"):
-        make.validate(training="'data/*.csv'")
+    for glob in ("'data/*.csv'", "'data/**.csv'"):
+        with pytest.raises(ConfigurationError, match="does not exist"):
+            make.validate(training=glob)
     (make.folder / "empty").mkdir()
     with pytest.raises(ConfigurationError, match=r"holds no \.parquet or \.csv") as raised:
         make.validate(evaluation="empty")
@@ -209,7 +211,7 @@ def test_files_with_other_columns_do_not_mix(make):
     rows(20, 20).drop("day").with_columns(distance=pl.lit(1.5)).write_parquet(parts / "b.parquet")
     message = make.again(project)["readable"]["message"]
     assert "lacks day" in message
-    assert "distance is Float64, not Int64" in message
+    assert message.endswith("it lacks day; distance is Float64, not Int64.")
 
 
 def test_parquet_and_csv_do_not_mix(make):
@@ -217,7 +219,7 @@ def test_parquet_and_csv_do_not_mix(make):
     (make.folder / "data" / "parts").mkdir()
     rows().write_parquet(make.folder / "data" / "parts" / "a.parquet")
     rows().write_csv(make.folder / "data" / "parts" / "a.csv")
-    with pytest.raises(ConfigurationError, match=r"found \.csv, \.parquet"):
+    with pytest.raises(ConfigurationError, match=r"of one kind, .* found \.csv, \.parquet"):
         make.again(project)
 
 
@@ -245,17 +247,26 @@ def test_a_word_among_the_numbers_of_a_csv(make):
 
 
 @pytest.mark.parametrize(
-    ("content", "message"),
+    ("content", "message", "line"),
     [
-        (b"a,b\n1,2\n1,2,3\n", "cannot be read"),
-        (b"\xff\xfe\x00", "not CSV in UTF-8"),
-        (b"a,a\n1,2\n", "names a more than once"),
+        (b"id,late\n1,2\n1,2,3\n", "cannot be read", 3),
+        (b'id,late\n1,"a\nb"\n1,"2\n3,4\n', "cannot be read", 4),
+        (b"\xff\xfe\x00", "not CSV in UTF-8", None),
+        (b"a,a\n1,2\n", "names a more than once", None),
+        (b"id;late\n1;2\n", "one column, which contains ';': separate the columns by commas", 1),
+        (b"7,false\n8,true\n", "none of the columns of mlops.yaml (id, late, day,", 1),
+        (b"\n\n", "none of the columns of mlops.yaml", 1),
     ],
 )
-def test_a_corrupt_csv(make, content, message):
+def test_a_corrupt_csv(make, capsys, content, message, line):
     project = make.project(training="data/train.csv")
     (make.folder / "data" / "train.csv").write_bytes(content)
-    assert message in make.again(project)["readable"]["message"]
+    failing = make.again(project)
+    assert set(failing) == {"readable"}
+    assert message in failing["readable"]["message"]
+    assert failing["readable"].get("line") == line
+    where = f"train.csv:{line}: training: readable" if line else "train.csv: training: readable"
+    assert where in capsys.readouterr().err
 
 
 # Bad input: columns and content.
@@ -275,6 +286,44 @@ def test_columns_gone_added_and_of_another_type(make):
     } == set(failing)
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "place"),
+    [
+        ("columns: [origin]", "columns: [orign]", "17: column:orign: The column orign"),
+        ("target: late", "target: lat", "3: column:lat: The column lat"),
+        ("weight: weight", "weight: wieght", "7: column:wieght: The column wieght"),
+        (
+            "checks: {  }",
+            "checks: {max_null_fraction: {distnce: 0.5}}",
+            "14: null_fraction:distnce: The column distnce",
+        ),
+    ],
+)
+def test_a_column_that_is_not_there_is_said_once_at_its_line(make, capsys, old, new, place):
+    project = make.project(evaluation="{development: data/eval.parquet, release: data/new.parquet}")
+    rows(first=200).write_parquet(make.folder / "data" / "new.parquet")
+    text = project.file.read_text()
+    assert old in text
+    project.file.write_text(text.replace(old, new))
+    make.again(config.load(project.file), sets=("development", "release"))
+    (said,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error")]
+    place, _, message = place.partition(": ")
+    sets = "development/release/training"
+    assert said.startswith(f"error: {project.file}:{place}: {sets}: {message}")
+    assert "which mlops.yaml names, is missing. Did you mean" in said
+
+
+def test_the_column_of_freshness_is_said_at_its_line(make):
+    failing = make.validate(checks="freshness: {column: tim, max_age: 7d}")
+    assert failing["freshness:tim"]["line"] == 14
+    assert "Did you mean time?" in failing["freshness:tim"]["message"]
+
+
+def test_a_failure_without_rows_names_the_file(make):
+    failing = make.validate(rows().drop("distance"))
+    assert failing["schema:distance:present"]["file"] == "data/train.parquet"
+
+
 def test_repeated_ids_are_found_across_files(make):
     project = make.project(training="'data/part*.parquet'")
     rows(20).write_parquet(make.folder / "data" / "part1.parquet")
@@ -288,6 +337,13 @@ def test_repeated_ids_are_found_across_files(make):
         ("data/part2.parquet", 1, 18),
         ("data/part2.parquet", 2, 19),
     ]
+
+
+def test_repeated_values_of_a_unique_column_are_said(make, capsys):
+    schema = SCHEMA.replace("id: {dtype: Int64}", "id: {dtype: Int64, unique: true}")
+    assert "schema:id:unique" in make.validate(pl.concat([rows(20), rows(20)]), schema=schema)
+    said = "schema:id:unique: 40 rows share their id with another row. For example: id 0, row 1"
+    assert said in capsys.readouterr().err
 
 
 def test_ids_may_repeat_when_told_so(make):
@@ -305,7 +361,7 @@ def test_nulls_in_keys_and_target(make):
         frame, schema="schema_type: polars_dataframe\ncolumns: {id: {nullable: true}}\n"
     )
     assert set(failing) == {"nulls:id", "nulls:late"}
-    assert failing["nulls:id"]["rows"] == 3
+    assert failing["nulls:id"]["message"] == "The column id is null in 3 rows."
 
 
 def test_a_target_with_one_class(make):
@@ -323,6 +379,7 @@ def test_a_target_outside_the_labels(make):
     project = config.load(project.file)
     rows(first=100).with_columns(late=labels).write_parquet(make.folder / "data" / "eval.parquet")
     failing = make.again(project)
+    assert failing["target:late:labels"]["message"].startswith("The target late is not one of [")
     assert failing["target:late:labels"]["rows"] == 10
     assert failing["target:late:labels"]["examples"][0]["value"] == "maybe"
 
@@ -331,7 +388,8 @@ def test_a_target_outside_the_labels(make):
 def test_weights_are_finite_and_not_negative(make, weight):
     frame = rows()
     frame[5, "weight"] = weight
-    assert make.validate(frame)["weight:weight"]["rows"] == 1
+    failing = make.validate(frame)["weight:weight"]
+    assert failing["message"] == "The weight weight is not finite and not negative in 1 row."
 
 
 def test_null_fraction(make):
@@ -553,6 +611,7 @@ def test_a_python_schema(make):
     example = failing["schema:distance:less_than(1000)"]["examples"][0]
     assert example == {"file": "data/train.parquet", "row": 6, "id": 5, "value": "4000"}
     assert "Arcanum" not in (make.output / "validate.json").read_text()
+    assert failing["schema"]["message"].startswith("Checks of pkg.checks:Flights that fail: ")
 
 
 @pytest.mark.slow
@@ -561,14 +620,15 @@ def test_a_python_schema(make):
     [
         ("import no_such_package\n", "No module named 'no_such_package'"),
         ("Other = 1\n", "has no attribute 'Flights'"),
-        ("Flights = 5\n", "is no Pandera schema but a int"),
+        ("Flights = 5\n", "is no Pandera schema but of the type int"),
         ("raise SystemExit(0)\n", "SystemExit"),
+        ("import os\nos._exit(0)\n", "Python ended before it was checked"),
     ],
 )
 def test_a_python_schema_that_cannot_be_had(make, text, message):
     with pytest.raises(ConfigurationError, match=message) as raised:
         python_schema(make, text)
-    assert raised.value.code == 2
+    assert (raised.value.code, raised.value.line) == (2, 11)
 
 
 @pytest.mark.slow
@@ -701,12 +761,91 @@ def test_data_that_could_not_be_had_is_inconclusive(make, monkeypatch):
     assert (found["name"], found["status"]) == ("data", "inconclusive")
 
 
-def test_the_output_folder_never_holds_the_project(make, monkeypatch):
-    project = make.project()
+@pytest.mark.parametrize(
+    ("output", "message"),
+    [
+        (".", "would replace the project itself"),
+        ("..", "would replace the project itself"),
+        ("data", "would replace the project itself, its data"),
+        ("data/evaluation", "would replace the project itself, its data"),
+        ("notes", "holds what is no result, such as mine.txt"),
+        ("schema.yaml", "is a file, not a folder"),
+    ],
+)
+@pytest.mark.parametrize("named", ["data/evaluation/eval.parquet", "'data/*/*.parquet'"])
+def test_the_output_takes_nothing_away_but_results(
+    make, monkeypatch, capsys, output, message, named
+):
+    project = make.project(evaluation=named)
+    (make.folder / "data" / "evaluation").mkdir()
+    cached = make.folder / "cached.parquet"
+    rows(first=100).write_parquet(cached)
+    (make.folder / "data" / "evaluation" / "eval.parquet").symlink_to(cached)
+    for name in ("train", "eval"):  # What is left is called like a result.
+        (make.folder / "data" / f"{name}.parquet").unlink()
+    (make.folder / "notes").mkdir()
+    for kept in ("mine.txt", "validate.json"):
+        (make.folder / "notes" / kept).touch()
+    before = sorted(make.folder.rglob("*"))
     monkeypatch.chdir(make.folder)
-    for output in (".", "data", ".."):
-        assert main(["validate", "--config", str(project.file), "--output", output]) == 2
+    assert main(["validate", "--config", str(project.file), "--output", output]) == 2
+    assert message in capsys.readouterr().err
+    assert sorted(make.folder.rglob("*")) == before
+
+
+def test_the_output_is_not_the_working_directory(make, monkeypatch, capsys):
+    project = make.project()
+    call = ["validate", "--config", str(project.file), "--output"]
+    assert main([*call, str(make.output)]) == 0
+    monkeypatch.chdir(make.output)
+    assert main([*call, "."]) == 2
+    assert "working directory" in capsys.readouterr().err
+    assert make.read("validate.json")
+
+
+def test_what_the_later_stages_put_there_is_taken_away_with_the_results(make):
+    project = make.project()
+    later = {"train.json", "run", "score.json", clock.DOCUMENT, GOLDEN, probe.FOLDER}
+    for name in later:
+        (make.output / name).mkdir(parents=True)
+    (make.output / "predictions").symlink_to(make.folder / "data")
+    assert main(["validate", "--config", str(project.file), "--output", str(make.output)]) == 0
+    assert not later & {path.name for path in make.output.iterdir()}
     assert (make.folder / "data" / "train.parquet").exists()
+
+
+def fetched(make, found):
+    folder = make.folder / "baseline"
+    (folder / "evidence").mkdir(parents=True)
+    (folder / "baseline.json").write_text(json.dumps({"baseline": found}))
+    return folder
+
+
+def test_the_command_compares_with_the_baseline_that_was_fetched(make, capsys):
+    kept = baseline_of(make, rows())
+    project = make.project(rows(80).tail(40), checks="max_profile_distance: 0.05")
+    folder = fetched(make, {"alias": "champion"})
+    call = ["validate", f"--config={project.file}", f"--output={make.output}"]
+    assert main([*call, f"--baseline={folder}"]) == 0
+    assert "The baseline has no profile" in capsys.readouterr().err
+    kept.rename(folder / "evidence" / "profile.json")
+    assert main([*call, f"--baseline={folder}"]) == 1
+    assert "profile_distance:distance" in capsys.readouterr().err
+
+
+def test_a_first_model_has_no_baseline_and_that_is_no_warning(make, capsys):
+    project = make.project()
+    call = ["validate", f"--config={project.file}", f"--output={make.output}"]
+    assert main([*call, f"--baseline={fetched(make, None)}"]) == 0
+    assert "warning" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("folder", ["gone", "data"])
+def test_a_folder_that_was_not_fetched_is_no_baseline(make, capsys, folder):
+    project = make.project()
+    call = ["validate", f"--config={project.file}", f"--output={make.output}"]
+    assert main([*call, f"--baseline={make.folder / folder}"]) == 2
+    assert f"{folder}: There is no baseline.json" in capsys.readouterr().err
 
 
 def test_ten_annotations_and_a_count(make, capsys):

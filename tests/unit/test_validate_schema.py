@@ -1,7 +1,9 @@
 """A YAML schema: nothing that is wrong stays hidden, and nothing is counted wrongly."""
 
+import contextlib
 import datetime
 import random
+import re
 from pathlib import Path
 
 import polars as pl
@@ -40,7 +42,9 @@ def check(tmp_path, text, frame, *, sensitive=(), batch_rows=3, is_csv=False):
 
 
 def failing(checks):
-    return {name for name, item in checks.items() if item["status"] == "fail"}
+    names = {name for name, item in checks.items() if item["status"] == "fail"}
+    assert all(checks[name]["message"] for name in names)
+    return names
 
 
 def test_nulls_do_not_hide_the_other_checks_of_a_column(tmp_path):
@@ -51,8 +55,11 @@ def test_nulls_do_not_hide_the_other_checks_of_a_column(tmp_path):
         pl.DataFrame({"id": ["ID001", None, "XXX", "ID001"]}),
     )
     assert failing(checks) == {"schema:id:nullable", "schema:id:str_matches", "schema:id:unique"}
-    assert checks["schema:id:str_matches"]["rows"] == 1
+    assert checks["schema:id:str_matches"]["message"].endswith("does not hold in 1 row.")
+    assert checks["schema:id:nullable"]["message"] == "The column id is null in 1 row."
     assert checks["schema:id:unique"]["rows"] == 2  # In different batches.
+    assert checks["schema:id:unique"]["message"] == "2 rows share their id with another row."
+    assert [item["row"] for item in checks["schema:id:unique"]["examples"]] == [1, 4]
 
 
 def test_a_missing_column_does_not_hide_the_others(tmp_path):
@@ -122,6 +129,14 @@ def test_several_checks_and_several_unique_rules_all_fail(tmp_path):
     }
     assert checks["schema:a:unique"]["rows"] == 4
     assert checks["schema:a+b:unique"]["rows"] == 2
+
+
+def test_a_unique_rule_names_columns_that_are_there(tmp_path):
+    text = "unique: [id, daay]\ncolumns: {id: {}, gone: {required: false}}\n"
+    checks = check(tmp_path, text, pl.DataFrame({"id": [1, 2], "day": [1, 1]}))
+    assert failing(checks) == {"schema:daay:present"}
+    assert "Did you mean day?" in checks["schema:daay:present"]["message"]
+    assert not failing(check(tmp_path, text.replace("daay", "gone"), pl.DataFrame({"id": [1, 2]})))
 
 
 def test_counts_are_exact_and_examples_are_ten(tmp_path):
@@ -261,17 +276,63 @@ def test_what_fails_in_pandera_fails_here(tmp_path, seed):
         ("columns:\n  a: {checks: {no_such: 1}}\n", "no_such is unknown", 3),
         ("columns:\n  a: {gt: 0}\n  a: {gt: 1}\n", "a stands here twice", 4),
         ("columns: [a]\n", "expected a mapping", 2),
-        ("columns: {a: {dtype: Intt64}}\n", "Pandera cannot read the schema", None),
+        ("columns:\n  a: {dtype: Intt64}\n", "cannot read the column a: cannot parse input", 3),
+        ("columns:\n  a: {in_range: {min: 1, max: 2}}\n", "cannot read the column a: in_range", 3),
+        ("columns:\n  a: {}\n  b: {dtype: Date, gt: soon}\n", "the column b: Invalid iso", 4),
+        ("columns: {a: {}}\nchecks: {gt: {}}\n", "Pandera cannot read checks", 3),
+        ("columns: {a: {}}\ndtype: Intt64\n", "Pandera cannot read dtype", 3),
+        ("columns:\n  a: {str_matches: '^[A-Z{3}$('}\n", "cannot read the column a: unterm", 3),
+        ("columns:\n  a: {str_contains: 'x(?=y)'}\n", "str_contains: look-around", 3),
+        ("columns:\n  'a(': {regex: true}\n", "no regular expression", 3),
+        ("columns:\n  a: {isin: [2027-13-01]}\n", "Not valid YAML: month must be", 3),
+        ("columns:\n  5: {}\n", "Column 5: put its name in quotes", 3),
+        ("columns:\n  a: {coerce: maybe}\n", "coerce: expected true or false, not 'maybe'", 3),
+        ("columns: {a: {}}\nstrict: yess\n", "strict: expected true or false", 3),
+        ("columns: {a: {}}\nunique: true\n", "unique: expected a column, columns, or", 3),
+        ("columns: {a: {}}\nunique: [a, [b]]\n", "unique: expected a column, columns, or", 3),
+        ("columns:\n  a:\n    gt: {value: 1, options: {ignore: 1}}\n", "options: expected", 4),
+        ("columns: &x {a: *x}\n", "Nested too deeply", None),
         ("columns: {}\n", "asks for nothing", None),
         ("columns: {a: {\n", "Not valid YAML", 3),
+        ("columns: {a: {}}\n---\na: 1\n", "a single document in the stream, but found", 3),
         ("index: [{dtype: int64}]\ncolumns: {a: {}}\n", "made for pandas", 2),
     ],
 )
 def test_a_slip_of_the_pen_is_refused(tmp_path, text, message, line):
-    with pytest.raises(ConfigurationError, match=message.replace("?", r"\?")) as raised:
+    with pytest.raises(ConfigurationError, match=re.escape(message)) as raised:
         read_schema(tmp_path, text)
     assert raised.value.line == line
     assert Path(raised.value.file).name == "schema.yaml"
+
+
+@pytest.mark.parametrize("text", ["- a\n", "hello\n", "5\n", ""])
+def test_a_schema_is_a_mapping(tmp_path, text):
+    file = tmp_path / "schema.yaml"
+    file.write_text(text)
+    with pytest.raises(ConfigurationError, match="Expected a Pandera schema") as raised:
+        schema.load(file)
+    assert raised.value.line == 1
+
+
+def test_a_default_of_another_type_fails(tmp_path):
+    text = "columns:\n  a: {dtype: Date, default: .nan}\n"
+    checks = check(tmp_path, text, pl.DataFrame({"a": [datetime.date(2013, 1, 1), None]}))
+    assert failing(checks) == {"schema:a:default", "schema:a:nullable"}
+
+
+ODD = ["x", "5", ".nan", "null", "[]", "[[a]]", "{}", "{value: 1, options: x}", "'a(?=b)'", "Enum"]
+
+
+@pytest.mark.filterwarnings("ignore:Setting report_duplicates")
+@pytest.mark.parametrize("value", ODD)
+def test_no_value_of_a_key_gives_a_traceback(tmp_path, value):
+    frame = pl.DataFrame({"a": [1, 2, None], "b": ["x", "y", None]})
+    texts = [f"columns:\n  a: {{}}\n{key}: {value}\n" for key in schema._FRAME_KEYS - {"columns"}]
+    for key in schema._COLUMN_KEYS | schema._CHECKS:
+        texts += [f"columns:\n  {column}: {{{key}: {value}}}\n" for column in "ab"]
+    for text in texts:
+        with contextlib.suppress(ConfigurationError):
+            check(tmp_path, text, frame)
 
 
 def test_a_schema_made_for_pandas_says_what_to_change(tmp_path):

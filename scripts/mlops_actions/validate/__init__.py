@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import dataclasses
 import datetime
+import itertools
 import os
 import shutil
 import tempfile
@@ -24,6 +25,7 @@ from mlops_actions.project import (
     run_command,
     run_data_command,
 )
+from mlops_actions.registry.baseline import DOCUMENT as BASELINE
 from mlops_actions.scope import prepared_sets
 from mlops_actions.validate import manifest, profile, schema, source
 from mlops_actions.validate.content import ContentChecker, as_time, time_range
@@ -33,6 +35,12 @@ from mlops_actions.validate.source import Source
 
 TRAINING = "training"
 ANNOTATIONS = 10  # GitHub shows ten of a step; the rest are counted.
+
+# What the folder gets: of this stage, then of train and score, which are handed the same folder.
+_RESULTS = {
+    "validate.json", "data.json", "profile.json", "evaluation",
+    "train.json", "run", "score.json", "predictions", "latency.json", "golden.json", "probe",
+}  # fmt: skip
 
 RunInProject = Callable[[list[str]], None]
 
@@ -67,7 +75,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of this command."""
     parser.add_argument("--config", type=Path, default=Path("mlops.yaml"), help="mlops.yaml")
     parser.add_argument("--output", type=Path, required=True, help="folder for the results")
-    parser.add_argument("--baseline", type=Path, help="folder with the baseline's profile.json")
+    parser.add_argument("--baseline", type=Path, help="folder that `registry fetch` wrote")
     parser.add_argument(
         "--set",
         dest="sets",
@@ -100,32 +108,62 @@ def run(args: argparse.Namespace) -> int:
 
 def _validate(project: Project, args: argparse.Namespace) -> Result:
     """Let the data be made, where the project does that, and look at it."""
+    kept = _kept_profile(args.baseline)
     needs_project = project.config.data.command or _schema(project)[1]
     environment = prepare(project) if needs_project else None
     if environment is not None:
         pull_data(project, environment)
         limit = configuration.parse_duration(project.config.train.timeout).total_seconds()
         run_data_command(project, environment, limit)
-    kept = args.baseline / "evidence" / "profile.json" if args.baseline else None
     return validate_project(
         project,
         args.output,
-        baseline_profile=kept if kept is not None and kept.is_file() else None,
+        baseline_profile=kept,
         sets=args.sets or prepared_sets(project),
         run_in_project=None if environment is None else _runner(project, environment),
     )
 
 
+def _kept_profile(folder: Path | None) -> Path | None:
+    """Give the place of the baseline's profile; ``None`` where there is no baseline."""
+    if folder is None:
+        return None
+    document = folder / BASELINE
+    if not document.is_file():
+        raise ConfigurationError(
+            f"There is no {BASELINE}: --baseline is the folder that `registry fetch` wrote.",
+            file=folder,
+        )
+    found = evidence.read_json(document).get("baseline")
+    return None if found is None else folder / "evidence" / "profile.json"
+
+
 def _clear(project: Project, output: Path) -> None:
-    """Take away the folder that an earlier call made; refuse to take away anything else."""
+    """Empty the folder that an earlier call made; refuse to take away anything else."""
     if not output.exists():
         return
-    ours = {"validate.json", "data.json", "profile.json", "evaluation"}
-    if project.folder.resolve().is_relative_to(output.resolve()) or not output.is_dir():
-        raise ConfigurationError(f"The output {output} would replace the project itself.")
-    if any(output.iterdir()) and not ours & {item.name for item in output.iterdir()}:
-        raise ConfigurationError(f"The output {output} holds files that are not results.")
-    shutil.rmtree(output)
+    if not output.is_dir():
+        raise ConfigurationError("The output is a file, not a folder.", file=output)
+    place, data = output.resolve(), project.config.data
+    evaluation = [data.evaluation_path(name) for name in EVALUATION_SETS]
+    kept = [project.folder, Path.cwd()]
+    for named in filter(None, (data.training, *evaluation)):
+        for path in source.matches(project.folder, named):
+            kept += [path, path.parent]  # A file may be a link to a cache elsewhere.
+    if any(path.resolve().is_relative_to(place) for path in kept):
+        raise ConfigurationError(
+            "The output would replace the project itself, its data, or the working directory.",
+            file=output,
+        )
+    held = list(output.iterdir())
+    foreign = sorted(path.name for path in held if path.name not in _RESULTS)
+    if foreign:
+        raise ConfigurationError(
+            f"The output holds what is no result, such as {foreign[0]}: name another folder.",
+            file=output,
+        )
+    for path in held:
+        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
 
 
 def _write_problem(output: Path, failure: Failure) -> None:
@@ -217,7 +255,7 @@ def validate_project(
                 from mlops_actions.validate import project_schema
 
                 made += project_schema.checks(
-                    python_schema, data.opened, rule, scratch, run_in_project
+                    project, python_schema, data.opened, rule, scratch, run_in_project
                 )
             checks += [_of(check, data) for check in made]
         document = _conclude(
@@ -293,14 +331,14 @@ def _remove_earlier(output: Path) -> None:
 def _unreadable(failure: Failure, data: _Dataset) -> evidence.Check:
     check = evidence.check(
         "readable", "fail", "no", "yes", failure.message,
-        file=failure.file, rows=0, examples=[],
+        file=failure.file, rows=0, examples=[], **({"line": failure.line} if failure.line else {}),
     )  # fmt: skip
     return _of(check, data)
 
 
 def _of(check: evidence.Check, data: _Dataset) -> evidence.Check:
-    names = {"set": data.roles[0], "sets": data.roles}
-    return check | {"file": data.path} | check | names  # type: ignore[return-value]
+    named = {"file": check.get("file") or data.path, "set": data.roles[0], "sets": data.roles}
+    return check | named  # type: ignore[return-value]
 
 
 def _overlaps(datasets: Sequence[_Dataset], config: Config) -> dict[str, Overlap]:
@@ -495,17 +533,21 @@ def _place(project: Project, name: str | None) -> str | None:
 
 def _annotate(project: Project, checks: Sequence[Any]) -> None:
     failing = [check for check in checks if check["status"] == "fail"]
-    for check in failing[:ANNOTATIONS]:
-        text = f"{'/'.join(check['sets'])}: {check['name']}: {check['message']}"
+    said: dict[tuple[str, str | None, int | None], list[str]] = {}  # What is so of several sets.
+    for check in failing:
+        text = f"{check['name']}: {check['message']}"
         examples = [
             ", ".join(f"{key} {example[key]!r}" for key in ("id", "row", "value") if key in example)
             for example in check.get("examples", [])[:3]
         ]
         if examples:
             text += f" For example: {'; '.join(examples)}."
-        github.error(text, file=_place(project, check["file"]))
-    if len(failing) > ANNOTATIONS:
-        github.error(f"{len(failing) - ANNOTATIONS} more checks failed; see validate.json.")
+        place = text, _place(project, check["file"]), check.get("line")
+        said.setdefault(place, []).extend(check["sets"])
+    for (text, file, line), sets in itertools.islice(said.items(), ANNOTATIONS):
+        github.error(f"{'/'.join(sets)}: {text}", file=file, line=line)
+    if len(said) > ANNOTATIONS:
+        github.error(f"{len(said) - ANNOTATIONS} more checks failed; see validate.json.")
     passed = sum(check["status"] == "pass" for check in checks)
     for check in checks:
         if check["status"] == "pass" and check.get("rows"):

@@ -8,8 +8,8 @@ from typing import Any
 import polars as pl
 
 from mlops_actions import evidence
-from mlops_actions.config import Project, parse_duration
-from mlops_actions.validate.examples import Shown, Tally
+from mlops_actions.config import Project, did_you_mean, parse_duration
+from mlops_actions.validate.examples import Shown, Tally, counted
 from mlops_actions.validate.keys import Uniqueness
 from mlops_actions.validate.profile import Profile
 from mlops_actions.validate.source import Batch, Source
@@ -45,7 +45,7 @@ class ContentChecker:
         for named in config.key_columns:
             tally = self._tally(f"column:{named}", "present")
             if named not in present:
-                tally.fail(f"The column {named}, which mlops.yaml names, is missing.")
+                self._miss(tally, named, self._project.column_line(named))
         for column in (config.id, config.target, config.group, config.time):
             if column in present:
                 self._tally(f"nulls:{column}", "no nulls")
@@ -54,7 +54,7 @@ class ContentChecker:
             if as_time(self._source, config.time) is None:
                 tally.fail(f"The column {config.time} has the type {present[config.time]}.")
         if config.weight in present:
-            self._tally(f"weight:{config.weight}", "finite, not negative")
+            self._tally(f"weight:{config.weight}", "finite and not negative")
         if config.target in present:
             if config.task == "classification":
                 self._tally(f"target:{config.target}:labels", f"one of {config.labels}")
@@ -69,6 +69,12 @@ class ContentChecker:
             for name, known in self._baseline.complete_categories().items():
                 if name in present and name not in config.sensitive:
                     self._unseen[name] = (Tally(), pl.Series(known, dtype=pl.String))
+
+    def _miss(self, tally: Tally, column: str, line: int | None) -> None:
+        """Fail at the line of mlops.yaml that names a column which the data has not."""
+        hint = did_you_mean(column, self._source.columns)
+        tally.fail(f"The column {column}, which mlops.yaml names, is missing.{hint}")
+        tally.file, tally.line = self._project.file.name, line
 
     def _tally(self, name: str, required: str) -> Tally:
         return self._tallies.setdefault(name, (Tally(), required))[0]
@@ -155,9 +161,10 @@ class ContentChecker:
                     observed=("missing" if tally.failed else "present")
                     if kind == "column"
                     else None,
-                    message=f"{kind} {column}: {tally.rows} rows are not {required}."
-                    if kind != "nulls"
-                    else f"The column {column} has {tally.rows} nulls.",
+                    message=f"The column {column} is null in {counted(tally.rows)}."
+                    if kind == "nulls"
+                    else f"The {kind} {config.target if kind == 'target' else column} is not "
+                    f"{required} in {counted(tally.rows)}.",
                 )
             )
         checks += self._class_checks()
@@ -185,7 +192,8 @@ class ContentChecker:
             tally = Tally()
             observed: Any = "missing"
             if column not in self._source.columns:
-                tally.fail(f"The column {column} is missing.")
+                line = self._project.line("data", "checks", "max_null_fraction", column)
+                self._miss(tally, column, line)
             elif self._source.rows:
                 observed = self._nulls[column] / self._source.rows
                 if observed > largest:
@@ -208,7 +216,10 @@ class ContentChecker:
                 "freshness needs a time column: set time, or freshness.column.",
                 "data", "checks", "freshness",
             )  # fmt: skip
-        if newest is None:
+        if column not in self._source.columns:
+            line = self._project.line("data", "checks", "freshness", "column")
+            self._miss(tally, column, line if asked.column else self._project.line("time"))
+        elif newest is None:
             tally.fail(f"The column {column} has no time that can be read.")
         else:
             age = datetime.datetime.now(datetime.UTC) - _aware(newest)
@@ -226,7 +237,7 @@ class ContentChecker:
             made = tally.check(
                 f"unseen_categories:{column}",
                 "known to the baseline's training data",
-                message=f"The column {column} has {tally.rows} rows with a category that the "
+                message=f"The column {column} has {counted(tally.rows)} with a category that the "
                 "baseline's training data never had.",
             )
             if self._config.data.checks.unseen_categories == "warn":

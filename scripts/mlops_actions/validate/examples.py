@@ -29,6 +29,11 @@ def shown(value: object) -> Any:
     return text if len(text) <= _LENGTH else text[: _LENGTH - 1] + "…"
 
 
+def counted(rows: int) -> str:
+    """Say how many rows."""
+    return f"{rows} row" if rows == 1 else f"{rows} rows"
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Shown:
     """What may be printed: the id column, and the columns whose values never are."""
@@ -49,12 +54,13 @@ class Shown:
 
 @dataclasses.dataclass(kw_only=True)
 class Tally:
-    """What one check found, over all batches."""
+    """What one check found, over all batches; ``line`` is one of ``file``."""
 
     rows: int = 0
     message: str | None = None
     failed: bool = False
     file: str | None = None
+    line: int | None = None
     examples: list[dict[str, Any]] = dataclasses.field(default_factory=list)
 
     def add(self, bad: pl.Series, batch: Batch, rule: Shown, column: str | None) -> None:
@@ -88,4 +94,5 @@ class Tally:
             (self.message or message) if self.failed else None,
             **({"file": self.file, "rows": self.rows, "examples": self.examples}
                if self.failed else {}),
+            **({"line": self.line} if self.line else {}),
         )  # fmt: skip

@@ -13,8 +13,9 @@ from typing import Any
 import polars as pl
 
 from mlops_actions import evidence, github
-from mlops_actions.errors import ConfigurationError, Failure
-from mlops_actions.validate.examples import LIMIT, Shown, shown
+from mlops_actions.config import Project
+from mlops_actions.errors import Failure
+from mlops_actions.validate.examples import LIMIT, Shown, counted, shown
 from mlops_actions.validate.source import Source
 
 SCRIPT = Path(__file__).with_name("python_schema.py")
@@ -24,6 +25,7 @@ _FAILURES = 1000
 
 
 def checks(
+    project: Project,
     reference: str,
     source: Source,
     rule: Shown,
@@ -41,7 +43,12 @@ def checks(
     for column in rule.sensitive:
         words += [f"--sensitive={column}"]
     run_in_project([*words, "--", *(str(file.resolve()) for file in source.files)])
-    document = evidence.read_json(output / "schema.json")
+    answer = output / "schema.json"
+    if not answer.is_file():
+        raise project.error(
+            f"The schema {reference}: Python ended before it was checked.", "data", "schema"
+        )
+    document = evidence.read_json(answer)
     error = document.get("error")
     if error is not None:
         text = f"The schema {reference}: {_text(error.get('message'))}"
@@ -49,9 +56,9 @@ def checks(
         detail = "".join(f"\n  {line}" for line in trace[-10:])
         if error.get("kind") == "data":
             raise Failure(text + detail, file=source.names[0])
-        raise ConfigurationError(text + detail)
+        raise project.error(text + detail, "data", "schema")
     if document.get("status") != "checked" or not isinstance(document.get("failures"), list):
-        raise Failure("The schema's result is incomplete.", file=output / "schema.json")
+        raise Failure("The schema's result is incomplete.", file=answer)
     if document.get("rows") != source.rows:
         raise Failure(
             f"The project environment read {document.get('rows')} rows, we {source.rows}.",
@@ -68,7 +75,8 @@ def checks(
         _check(failure, rule, examples.get(number, [])) for number, failure in enumerate(failures)
     ]
     verdict: evidence.Status = "fail" if made else "pass"
-    return [evidence.check("schema", verdict, len(made), "no failing check", reference), *made]
+    message = f"Checks of {reference} that fail: {len(made)}." if made else reference
+    return [evidence.check("schema", verdict, len(made), "no failing check", message), *made]
 
 
 def _text(value: object) -> str:
@@ -81,7 +89,8 @@ def _check(failure: Any, rule: Shown, examples: list[dict[str, Any]]) -> evidenc
     label = _text(failure.get("check")) or "check"
     plain = column is None or column not in rule.sensitive
     where = "The rows" if column is None else f"The column {column}"
-    message = f"{where}: {rows} rows break {label}." if rows else f"{where}: {label} failed."
+    broken = f"does not hold in {counted(rows)}" if rows else "failed"
+    message = f"{where}: {label} {broken}."
     if plain and failure.get("message") and not (column is None and rule.sensitive):
         message = _text(failure["message"])
     return evidence.check(

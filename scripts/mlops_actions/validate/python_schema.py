@@ -66,7 +66,8 @@ def import_schema(reference: str) -> tuple[Any, Any]:
         message = f"cannot be imported: {type(problem).__name__}: {problem}"
         raise Unusable("import", message, lines) from None
     if not hasattr(found, "validate") or not hasattr(found, "columns"):
-        raise Unusable("not_a_schema", f"is no Pandera schema but a {type(found).__name__}.")
+        kind = type(found).__name__
+        raise Unusable("not_a_schema", f"is no Pandera schema but of the type {kind}.")
     where = type(found).__module__
     if "polars" in where:
         return found, Polars

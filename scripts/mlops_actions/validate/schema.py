@@ -11,19 +11,21 @@ no types.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import datetime
 import difflib
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from mlops_actions import evidence
+from mlops_actions.config import did_you_mean, impossible_date, said_of_yaml
 from mlops_actions.errors import ConfigurationError
-from mlops_actions.validate.examples import LIMIT, Shown, Tally
+from mlops_actions.validate.examples import LIMIT, Shown, Tally, counted
 from mlops_actions.validate.keys import Uniqueness
 from mlops_actions.validate.source import Batch, Source
 
@@ -42,10 +44,13 @@ _CHECKS = {
     "in_range", "isin", "notin", "str_matches", "str_contains", "str_startswith", "str_endswith",
     "str_length", "unique_values_eq",
 }  # fmt: skip
+_OPTIONS = {"check_name", "ignore_na", "n_failure_cases", "raise_warning"}
 _PANDAS = (
     "This schema was made for pandas. Write schema_type: polars_dataframe, name the types as "
     "polars does (Int64, Float64, String, Boolean, Date, Datetime), and take out index."
 )
+
+_Wrong = Callable[..., ConfigurationError]  # Of a message and the keys that lead to the place.
 
 
 def load(file: Path) -> Any:
@@ -55,7 +60,6 @@ def load(file: Path) -> Any:
     over checks written beside ``checks``, so a slip of the pen would check nothing.
     """
     import yaml
-    from pandera import errors
 
     try:
         text = file.read_text(encoding="utf-8")
@@ -65,6 +69,8 @@ def load(file: Path) -> Any:
         raise ConfigurationError("There is no such schema.", file=file) from None
     except (OSError, UnicodeDecodeError) as problem:
         raise ConfigurationError(f"The schema cannot be read: {problem}.", file=file) from None
+    except RecursionError:
+        raise ConfigurationError("Nested too deeply.", file=file) from None
     except _Repeated as problem:
         raise ConfigurationError(
             f"{problem.key} stands here twice.", file=file, line=problem.line
@@ -72,47 +78,78 @@ def load(file: Path) -> Any:
     except yaml.YAMLError as problem:
         mark = getattr(problem, "problem_mark", None)
         raise ConfigurationError(
-            f"Not valid YAML: {getattr(problem, 'problem', None) or problem}.",
+            f"Not valid YAML: {said_of_yaml(problem)}.",
             file=file,
             line=mark.line + 1 if mark else None,
         ) from None
-    _inspect(document, file, lines)
-    try:
-        schema = _build(document)
-    except (
-        errors.SchemaDefinitionError,
-        errors.SchemaInitError,
-        AttributeError,
-        KeyError,
-        TypeError,
-        ValueError,
-    ) as problem:
-        raise ConfigurationError(f"Pandera cannot read the schema: {problem}.", file=file) from None
+    except ValueError as problem:  # A date that no calendar has.
+        raise ConfigurationError(
+            f"Not valid YAML: {problem}.", file=file, line=impossible_date(text)
+        ) from None
+    if not isinstance(document, dict):
+        raise ConfigurationError("Expected a Pandera schema: a mapping.", file=file, line=1)
+
+    def wrong(message: str, *where: str) -> ConfigurationError:
+        above = (lines.get(where[:length]) for length in range(len(where), 0, -1))
+        return ConfigurationError(message, file=file, line=next(filter(None, above), None))
+
+    _inspect(document, wrong)
+    schema = _build(document, wrong)
     if not schema.columns and not schema.checks and schema.dtype is None:
         raise ConfigurationError("The schema asks for nothing.", file=file)
     return schema
 
 
-def _build(document: dict[str, Any]) -> Any:
+def _build(document: dict[str, Any], wrong: _Wrong) -> Any:
     # Reading a check of a column with a type, Pandera imports pandas, which is not ours to have
     # (0.5 s): it reads the types and the checks apart.
     from pandera.io import polars_io
 
     read: Callable[[Any], Any] = polars_io.deserialize_schema
-    columns = document.get("columns") or {}
-    typed = read(
-        document
-        | {"columns": {name: {k: v for k, v in item.items() if k in _COLUMN_KEYS - {"checks"}}
-                       for name, item in columns.items()}}
-    )  # fmt: skip
-    for name, component in typed.columns.items():
-        settings = {k: v for k, v in columns[name].items() if k in _CHECKS | {"checks"}}
-        kind = getattr(component.dtype, "type", None)
-        if isinstance(kind, (pl.Date, pl.Datetime)) or kind in {pl.Date, pl.Datetime}:
-            settings = _as_times(settings, date=kind == pl.Date)
-        checked = read({"columns": {name: copy.deepcopy(settings)}})
-        component.checks = checked.columns[name].checks
-    return typed
+    components = {}
+    for name, item in (document.get("columns") or {}).items():
+        types = {key: value for key, value in item.items() if key in _COLUMN_KEYS - {"checks"}}
+        checks = {key: value for key, value in item.items() if key in _CHECKS | {"checks"}}
+        with _refusing(wrong, f"the column {name}", "columns", name):
+            component = read({"columns": {name: types}}).columns[name]
+            kind = getattr(component.dtype, "type", None)
+            if isinstance(kind, (pl.Date, pl.Datetime)) or kind in {pl.Date, pl.Datetime}:
+                checks = _as_times(checks, date=kind == pl.Date)
+            checked = read({"columns": {name: copy.deepcopy(checks)}})
+            component.checks = checked.columns[name].checks
+            for check in component.checks:
+                _try_pattern(check)
+        components[name] = component
+    for part in ("dtype", "checks"):
+        with _refusing(wrong, part, part):
+            read({part: copy.deepcopy(document.get(part))})
+    with _refusing(wrong, "the schema"):
+        schema = read(document | {"columns": None})
+    schema.columns = components
+    return schema
+
+
+@contextlib.contextmanager
+def _refusing(wrong: _Wrong, what: str, *where: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as problem:  # noqa: BLE001 - whatever Pandera stumbles over is in the file.
+        raise wrong(f"Pandera cannot read {what}: {str(problem).rstrip('. ')}.", *where) from None
+
+
+def _try_pattern(check: Any) -> None:
+    """Raise :class:`ValueError` where the check has a regular expression that polars cannot read.
+
+    Pandera has asked Python, which knows more of them.
+    """
+    if check.name not in {"str_matches", "str_contains"}:
+        return
+    try:
+        check(pl.LazyFrame(schema={"": pl.String}), "").check_output.collect()
+    except pl.exceptions.PolarsError as problem:
+        reasons = [line for line in str(problem).splitlines() if line.startswith("error: ")]
+        reason = reasons[0].removeprefix("error: ") if reasons else str(problem)
+        raise ValueError(f"{check.name}: {reason}") from None
 
 
 def _as_times(value: Any, *, date: bool) -> Any:
@@ -132,13 +169,14 @@ def _as_times(value: Any, *, date: bool) -> Any:
 
 def _lines(node: Any, where: tuple[str, ...]) -> dict[tuple[str, ...], int]:
     lines: dict[tuple[str, ...], int] = {}
-    for key, value in getattr(node, "value", None) or []:
+    if getattr(node, "id", None) != "mapping":
+        return lines
+    for key, value in node.value:
         path = (*where, str(key.value))
         if path in lines:
             raise _Repeated(path[-1], key.start_mark.line + 1)
         lines[path] = key.start_mark.line + 1
-        if value.id == "mapping":
-            lines |= _lines(value, path)
+        lines |= _lines(value, path)
     return lines
 
 
@@ -148,12 +186,7 @@ class _Repeated(Exception):
         self.key, self.line = key, line
 
 
-def _inspect(document: Any, file: Path, lines: Mapping[tuple[str, ...], int]) -> None:
-    def wrong(message: str, *where: str) -> ConfigurationError:
-        return ConfigurationError(message, file=file, line=lines.get(where))
-
-    if not isinstance(document, dict):
-        raise ConfigurationError("Expected a Pandera schema: a mapping.", file=file, line=1)
+def _inspect(document: dict[str, Any], wrong: _Wrong) -> None:
     kind = document.get("schema_type", "polars_dataframe")
     if kind != "polars_dataframe":
         made = _PANDAS if kind == "dataframe" else f"schema_type {kind} is not polars_dataframe."
@@ -163,39 +196,85 @@ def _inspect(document: Any, file: Path, lines: Mapping[tuple[str, ...], int]) ->
     for key in document:
         if key not in _FRAME_KEYS:
             raise wrong(_unknown(key, _FRAME_KEYS), str(key))
+    if document.get("strict") != "filter":
+        _inspect_switch(document, "strict", wrong)
+    for key in ("coerce", "ordered", "unique_column_names", "add_missing_columns"):
+        _inspect_switch(document, key, wrong)
+    unique = document.get("unique") or []
+    if not isinstance(unique, str) and not any(
+        isinstance(unique, list) and all(map(holds, unique)) for holds in (_is_text, _are_texts)
+    ):
+        raise wrong("unique: expected a column, columns, or lists of columns.", "unique")
     columns = document.get("columns") or {}
     if not isinstance(columns, dict):
         raise wrong("columns: expected a mapping of columns.", "columns")
     for column, settings in columns.items():
-        if not isinstance(settings, dict):
-            raise wrong(f"Column {column}: expected a mapping.", "columns", str(column))
-        for key in settings:
-            at = ("columns", str(column), str(key))
-            if key not in _COLUMN_KEYS | _CHECKS:
-                raise wrong(f"Column {column}: {_unknown(key, _COLUMN_KEYS | _CHECKS)}", *at)
-            if key in _CHECKS and settings.get("checks") is not None:
-                raise wrong(f"Column {column}: write {key} under checks, with the others.", *at)
-        _inspect_checks(settings.get("checks"), wrong, "columns", str(column), "checks")
+        if not isinstance(column, str):
+            raise wrong(f"Column {column}: put its name in quotes.", "columns", str(column))
+        _inspect_column(column, settings, wrong)
     _inspect_checks(document.get("checks"), wrong, "checks")
 
 
-def _inspect_checks(checks: Any, wrong: Any, *where: str) -> None:
+def _inspect_column(column: str, settings: Any, wrong: _Wrong) -> None:
+    at = ("columns", column)
+    if not isinstance(settings, dict):
+        raise wrong(f"Column {column}: expected a mapping.", *at)
+    for key in settings:
+        if key not in _COLUMN_KEYS | _CHECKS:
+            raise wrong(f"Column {column}: {_unknown(key, _COLUMN_KEYS | _CHECKS)}", *at, str(key))
+        if key in _CHECKS and settings.get("checks") is not None:
+            raise wrong(f"Column {column}: write {key} under checks, with the others.", *at, key)
+    for key in ("nullable", "unique", "coerce", "required", "regex", "drop_invalid_rows"):
+        _inspect_switch(settings, key, wrong, *at)
+    if settings.get("regex"):
+        try:
+            re.compile(_pattern(column))
+        except re.error as problem:
+            raise wrong(f"Column {column}: no regular expression: {problem}.", *at) from None
+    _inspect_checks(settings.get("checks"), wrong, *at, "checks")
+    _inspect_checks({key: settings[key] for key in settings if key in _CHECKS}, wrong, *at)
+
+
+def _inspect_switch(settings: Mapping[str, Any], key: str, wrong: _Wrong, *where: str) -> None:
+    value = settings.get(key)
+    if value is not None and not isinstance(value, bool):  # Pandera takes any word for true.
+        raise wrong(f"{key}: expected true or false, not {value!r}.", *where, key)
+
+
+def _inspect_checks(checks: Any, wrong: _Wrong, *where: str) -> None:
     if checks is None:
         return
     if isinstance(checks, dict):
-        named: Iterable[Any] = checks
+        named: Iterable[tuple[Any, Any]] = checks.items()
     elif isinstance(checks, list) and all(isinstance(item, dict) for item in checks):
-        named = [(item.get("options") or {}).get("check_name") for item in checks]
+        named = [(_options(item, wrong, *where).get("check_name"), item) for item in checks]
     else:
         raise wrong("checks: expected a mapping of checks.", *where)
-    for name in named:
-        if name not in _CHECKS:
-            raise wrong(f"checks: {_unknown(name, _CHECKS)}", *where)
+    for name, item in named:
+        if str(name) not in _CHECKS:
+            raise wrong(f"checks: {_unknown(name, _CHECKS)}", *where, str(name))
+        _options(item, wrong, *where, str(name))
+
+
+def _options(check: Any, wrong: _Wrong, *where: str) -> dict[str, Any]:
+    options = check.get("options") if isinstance(check, dict) else None
+    if options is None:
+        return {}
+    if not isinstance(options, dict) or not set(options) <= _OPTIONS:
+        raise wrong(f"options: expected {', '.join(sorted(_OPTIONS))}.", *where)
+    return options
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _are_texts(value: object) -> bool:
+    return isinstance(value, list) and all(map(_is_text, value))
 
 
 def _unknown(name: object, known: Collection[str]) -> str:
-    near = difflib.get_close_matches(str(name), known, n=1)
-    return f"{name} is unknown to Pandera." + (f" Did you mean {near[0]}?" if near else "")
+    return f"{name} is unknown to Pandera.{did_you_mean(name, known)}"
 
 
 def text_columns(schema: Any) -> set[str]:
@@ -287,7 +366,13 @@ class Checker:
         rules = self._schema.unique or []
         for rule in [rules] if all(isinstance(item, str) for item in rules) else rules:
             present = [name for name in rule if name in self._source.columns]
-            if present:  # A rule whose columns are gone has failed by their absence.
+            for name in rule:
+                # One that the schema describes has failed by its absence.
+                if name not in present and name not in self._schema.columns:
+                    near = did_you_mean(name, self._source.columns)
+                    tally = self._tally(f"schema:{name}:present", "present")
+                    tally.fail(f"The column {name}, which unique names, is missing.{near}")
+            if present:
                 self._add_unique("+".join(rule), present)
 
     def _add_unique(self, label: str, columns: list[str]) -> None:
@@ -307,7 +392,14 @@ class Checker:
             if component.default is not None:
                 if values.dtype.is_float():
                     values = values.fill_nan(None)
-                values = values.fill_null(component.default)
+                try:
+                    values = values.fill_null(component.default)
+                except (pl.exceptions.PolarsError, TypeError):
+                    self._tally(f"schema:{column}:default", "a value of the column's type").fail(
+                        f"The default of the column {column} does not fit its type, "
+                        f"{values.dtype}.",
+                        batch,
+                    )
             prepared[column] = values
             if not component.nullable:
                 bad = values.is_null()
@@ -391,7 +483,12 @@ class Checker:
         checks = [self._check(name, *entry) for name, entry in self._tallies.items()]
         for label, unique in self._uniques:
             tally = unique.finish(self._source)
-            checks.append(tally.check(f"schema:{label}:unique", "each value once"))
+            checks.append(
+                tally.check(
+                    f"schema:{label}:unique", "each value once",
+                    message=f"{tally.rows} rows share their {label} with another row.",
+                )
+            )  # fmt: skip
         return checks + self._skipped
 
     def _compare_values(self, name: str, column: str, check: Any) -> None:
@@ -414,13 +511,12 @@ class Checker:
             observed = "missing" if name.endswith(":present") else column
             if not tally.failed:
                 observed = "present" if name.endswith(":present") else "as asked"
-        made = tally.check(
-            name,
-            required,
-            observed=observed,
-            message=f"{'The rows' if column == '*' else f'The column {column}'}: {tally.rows} "
-            f"rows break {required}.",
-        )
+        where = "The rows" if column == "*" else f"The column {column}"
+        broken = f": {required} does not hold in"
+        if name.endswith(":nullable"):
+            broken = " is null in"
+        message = f"{where}{broken} {counted(tally.rows)}."
+        made = tally.check(name, required, observed=observed, message=message)
         if made["status"] == "fail" and name in self._warned:
             made["status"] = "pass"  # The schema's own word: raise_warning.
         return made

@@ -14,7 +14,7 @@ from typing import Any
 
 import polars as pl
 
-from mlops_actions.config import Project
+from mlops_actions.config import Config, Project
 from mlops_actions.errors import Failure
 
 BATCH_ROWS = 500_000
@@ -78,14 +78,27 @@ class Source:
                 yield Batch(frame=frame, file=name, offset=offset)
 
 
-def _unreadable(problem: Exception, name: str, *, say: bool = True) -> Failure:
+def _unreadable(
+    problem: Exception, name: str, *, say: bool = True, line: int | None = None
+) -> Failure:
     detail = f": {_first_line(problem)}" if say else ""
-    return Failure(f"The file cannot be read{detail}.", file=name)
+    return Failure(f"The file cannot be read{detail}.", file=name, line=line)
 
 
 def _first_line(problem: Exception) -> str:
     lines = str(problem).strip().splitlines() or [type(problem).__name__]
     return lines[0].rstrip(".: ")[:300]
+
+
+def matches(folder: Path, path: str) -> list[Path]:
+    """Give what a setting names: what its glob finds in a folder, else one path, there or not."""
+    root = folder / path
+    if root.is_dir() or not any(character in path for character in "*?["):
+        return [root]
+    try:
+        return list(folder.glob(path))
+    except ValueError:  # "**" beside other characters, before Python 3.13.
+        return []
 
 
 def find(project: Project, path: str, *where: str | int) -> list[Path]:
@@ -97,10 +110,8 @@ def find(project: Project, path: str, *where: str | int) -> list[Path]:
     root = project.path(path)
     if root.is_dir():
         found = [item for item in root.rglob("*") if item.suffix in _SUFFIXES]
-    elif any(character in path for character in "*?["):
-        found = list(project.folder.glob(path))
     else:
-        found = [root]
+        found = matches(project.folder, path)
     # What begins with a dot or an underscore is a by-product, as in every reader of folders.
     found = sorted(
         item for item in found if item.is_file() and not item.name.startswith((".", "_"))
@@ -117,7 +128,9 @@ def find(project: Project, path: str, *where: str | int) -> list[Path]:
     suffixes = {item.suffix for item in found}
     if len(suffixes) > 1 or not suffixes <= set(_SUFFIXES):
         listed = ", ".join(sorted(suffix or "no suffix" for suffix in suffixes))
-        raise project.error(f"{path}: expected .parquet or .csv files, found {listed}.", *where)
+        raise project.error(
+            f"{path}: expected files of one kind, .parquet or .csv, found {listed}.", *where
+        )
     return found
 
 
@@ -147,7 +160,7 @@ def open_files(
         target = file
         if is_csv:
             target = scratch / f"{number}.parquet"
-            _convert(file, name, target, text=text, hide=hide)
+            _convert(file, name, target, text=text, config=project.config)
         try:
             lazy = pl.scan_parquet(target, hive_partitioning=False, glob=False)
             columns = dict(lazy.collect_schema())
@@ -180,13 +193,13 @@ def _same_columns(
         if column in first and kind != first[column]
     ]
     if gone or added or other:
-        parts = [f"lacks {', '.join(gone)}"] if gone else []
-        parts += [f"adds {', '.join(added)}"] if added else []
+        parts = [f"it lacks {', '.join(gone)}"] if gone else []
+        parts += [f"it adds {', '.join(added)}"] if added else []
         parts += other
-        raise Failure(f"The file differs from {first_name}: it {'; '.join(parts)}.", file=name)
+        raise Failure(f"The file differs from {first_name}: {'; '.join(parts)}.", file=name)
 
 
-def _convert(file: Path, name: str, target: Path, *, text: Collection[str], hide: bool) -> None:
+def _convert(file: Path, name: str, target: Path, *, text: Collection[str], config: Config) -> None:
     """Turn CSV into Parquet by streaming. Types are inferred from all rows, not from the first."""
     try:
         with file.open(encoding="utf-8-sig", newline="") as handle:
@@ -196,6 +209,7 @@ def _convert(file: Path, name: str, target: Path, *, text: Collection[str], hide
     repeated = sorted({column for column in header if header.count(column) > 1})
     if repeated:
         raise Failure(f"The header names {', '.join(repeated)} more than once.", file=name)
+    _inspect_header(header, name, config.key_columns)
     options: dict[str, Any] = {
         "infer_schema_length": None,
         "try_parse_dates": True,
@@ -206,4 +220,39 @@ def _convert(file: Path, name: str, target: Path, *, text: Collection[str], hide
         pl.scan_csv(file, **options).sink_parquet(target, compression="lz4")
     except (pl.exceptions.PolarsError, OSError) as problem:
         # The reader's words quote values of the row that it choked on.
-        raise _unreadable(problem, name, say=not hide) from None
+        line = _broken_line(file, len(header))
+        raise _unreadable(problem, name, say=not config.sensitive, line=line) from None
+
+
+def _inspect_header(header: list[str], name: str, wanted: list[str]) -> None:
+    """Say in one sentence what would else be a missing column many times over."""
+    separator = next((sign for sign in ";\t|" if sign in header[0]), None) if header else None
+    if len(header) == 1 and separator:
+        raise Failure(
+            f"The first line has one column, which contains {separator!r}: separate the columns "
+            "by commas, or write Parquet.",
+            file=name,
+            line=1,
+        )
+    if not set(wanted) & set(header):  # It may hold values: they are not printed.
+        raise Failure(
+            f"The first line names none of the columns of mlops.yaml ({', '.join(wanted)}): is it "
+            "the header?",
+            file=name,
+            line=1,
+        )
+
+
+def _broken_line(file: Path, columns: int) -> int | None:
+    """Find the row that has too many fields, or a quote that does not end."""
+    line = 1
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as handle:
+            reader = csv.reader(handle, strict=True)
+            for row in reader:
+                if len(row) > columns:
+                    return line
+                line = reader.line_num + 1
+    except (UnicodeDecodeError, csv.Error):
+        return line
+    return None
