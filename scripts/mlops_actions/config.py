@@ -758,10 +758,21 @@ class Config(_Section):
             # 1 and true are equal in Python, and are not the same class.
             if len({type(label) for label in self.labels}) > 1:
                 raise ValueError("labels: all numbers, all words, or true and false")
+            if any(isinstance(label, int) and abs(label) >= 2**63 for label in self.labels):
+                raise ValueError("labels: whole numbers of 64 bits")
             known = [(type(label), label) for label in self.labels]
             positive = self.positive_label
             if positive is not None and (type(positive), positive) not in known:
                 raise ValueError("positive_label: not one of the labels")
+        for key in ("target", "group", "weight", "time"):
+            if getattr(self, key) == self.id:
+                raise ValueError(f"{key}: the column {self.id} is the id")
+        for key in ("group", "weight"):
+            if getattr(self, key) == self.target:
+                raise ValueError(f"{key}: the column {self.target} is the target")
+        cases = self.gate.behaviour.minimum_functionality if self.gate.behaviour else []
+        if self.task == "regression" and any(case.expect is not None for case in cases):
+            raise ValueError("gate: expect is a label; a case of a regression has min and max")
         if self.pull_request == "smoke" and self.smoke is None:
             raise ValueError("smoke: pull-request is smoke, so the section smoke is needed")
         return self

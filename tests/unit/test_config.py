@@ -122,6 +122,7 @@ def test_what_is_wrong_is_said_with_its_line(text, line, message):
         (with_("[0, 1]", "[0, 0]"), 4, "labels: each class once"),
         (with_("[0, 1]", "[0]"), 4, "at least 2"),
         (with_("[0, 1]", "[1, true]"), 4, "labels: all numbers, all words, or true and false"),
+        (with_("[0, 1]", f"[0, {2**63}]"), 4, "labels: whole numbers of 64 bits"),
         (MINIMAL + "positive_label: 2\n", 13, "positive_label: not one of the labels"),
         (MINIMAL + "positive_label: true\n", 13, "positive_label: not one of the labels"),
     ],
@@ -130,6 +131,16 @@ def test_labels_are_the_classes_all_of_them(text, line, message):
     error = refusal(text)
     assert message in error.message
     assert error.line == line
+
+
+@pytest.mark.parametrize("key", ["target", "group", "weight", "time"])
+def test_a_column_has_one_part(key):
+    text = MINIMAL.replace("target: late", f"target: {'row' if key == 'target' else 'late'}")
+    if key != "target":
+        text += f"{key}: row\n"
+    assert f"{key}: the column row is the id" in refusal(text).message
+    if key in {"group", "weight"}:
+        assert "is the target" in refusal(f"{MINIMAL}{key}: late\n").message
 
 
 def test_everything_that_is_wrong_is_listed():

@@ -176,6 +176,46 @@ def test_numbers_of_a_regression(tried):
     assert by_name(tried.behaviour())["later"] == "fail"
 
 
+def test_large_numbers_have_mutants_that_are_noticed(tried):
+    gate = GATE.replace("roc_auc", "mean_absolute_error").replace("expect: 0, ", "")
+    gate = gate.replace("max_change: 0.01", "max_change: 0").replace("max: 0.3", "max: 1.0e+13")
+    tried.write(gate, REGRESSION)
+    frame = pl.read_parquet(tried.folder / probe.ROWS)
+    said = pl.DataFrame({"prediction": frame["hour"] * 1e10 + 1e12})
+    said.write_parquet(tried.folder / "candidate.parquet")
+    found = tried.behaviour()
+    assert set(by_name(found).values()) == {"pass"}
+    assert all(noticed for _, noticed in found.mutants)
+
+
+def test_a_label_alone_can_be_expected(tried):
+    tried.write(GATE.replace("expect: 0, max: 0.3", "expect: 0"))
+    tried.answer(Model())
+    found = tried.behaviour()
+    assert by_name(found)["at night"] == "pass"
+    path = tried.folder / "candidate.parquet"
+    pl.read_parquet(path).select("prediction").write_parquet(path)
+    assert ("answers that break at night", True) in tried.behaviour().mutants
+
+
+def test_a_regression_expects_no_label():
+    gate = GATE.replace("roc_auc", "mean_absolute_error")
+    with pytest.raises(ConfigurationError, match="expect is a label"):
+        project(gate, head=REGRESSION)
+
+
+def test_probabilities_of_true_and_false_are_read(tried):
+    tried.write(head=HEAD.replace("[0, 1]", "[false, true]"))
+    tried.answer(Model(carrier=0.3))
+    path = tried.folder / "candidate.parquet"
+    pl.read_parquet(path).select(
+        pl.col("prediction").cast(pl.Boolean),
+        probability_false="probability_0",
+        probability_true="probability_1",
+    ).write_parquet(path)
+    assert by_name(tried.behaviour())["the carrier"] == "fail"
+
+
 def _missing(folder: Path) -> None:
     (folder / "candidate.parquet").unlink()
 
@@ -295,6 +335,33 @@ def test_importance_is_measured_and_a_dominating_column_fails(tried):
     (bad,) = tried.explanation().checks
     assert bad["status"] == "fail"
     assert bad["column"] == "hour"
+
+
+@pytest.mark.parametrize("kind", [pl.Float64, pl.Boolean])
+def test_importance_reads_labels_as_the_gate_does(tried, kind):
+    tried.answer(Model(carrier=0.2, hour=0.03))
+    expected = tried.explanation().sections
+    keys = tried.folder.parent / "evaluation.parquet"
+    pl.read_parquet(keys).with_columns(pl.col("late").cast(kind)).write_parquet(keys)
+    assert tried.explanation().sections == expected
+
+
+def test_a_row_without_a_group_is_said(tried):
+    tried.write(head=HEAD.replace("id: row", "id: row\ngroup: day"))
+    keys = tried.folder.parent / "evaluation.parquet"
+    days = pl.Series("day", [None if place % 2 else place % 30 for place in range(300)])
+    pl.read_parquet(keys).with_columns(days).write_parquet(keys)
+    tried.answer(Model())
+    (said,) = tried.explanation().checks
+    assert said["status"] == "inconclusive"
+    assert "have no group" in said["message"]
+
+
+def test_importance_needs_a_metric_that_made_up_answers_have():
+    head = HEAD.replace("gate:\n", "gate:\n  explanation: {}\n")
+    loaded = project("metrics: {loss_cost: {threshold: 1, greater_is_better: false}}", head=head)
+    with pytest.raises(ConfigurationError, match="Importance cannot be measured by loss_cost"):
+        choose(loaded)
 
 
 def test_a_model_that_listens_to_nothing_is_not_passed(tried):

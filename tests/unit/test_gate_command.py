@@ -184,3 +184,34 @@ def test_what_a_handover_says_itself_is_not_given(files, capsys):
     words += ["--config", str(files["config"]), "--output", str(files["output"])]
     assert cli.main(words) == 2
     assert "--earlier goes with --candidate" in capsys.readouterr().err
+
+
+def test_a_handover_is_not_believed_without_the_digest(files, capsys):
+    words = ["gate", "--handover", str(files["candidate"].parent)]
+    words += ["--config", str(files["config"]), "--output", str(files["output"])]
+    assert cli.main(words) == 2
+    assert "--handover needs --validate-digest" in capsys.readouterr().err
+    assert not files["output"].exists()
+
+
+@pytest.mark.parametrize("name", ["candidate", "champion", "config"])
+def test_nothing_that_is_given_is_written_over(files, capsys, name):
+    before = files[name].read_bytes()
+    assert gate(files | {"output": files[name]}) == 2
+    assert "--output would replace another file" in capsys.readouterr().err
+    assert files[name].read_bytes() == before
+
+
+def test_an_earlier_verdict_does_not_outlive_a_wrong_call(files):
+    assert gate(files) == 0
+    files["config"].write_text(files["config"].read_text().replace("roc_auc", "roc_acu"))
+    assert gate(files) == 2
+    assert not files["output"].exists()
+
+
+def test_bins_need_a_column_of_numbers(files):
+    text = files["config"].read_text()
+    files["config"].write_text(text.replace("[origin]", "[origin]\n      bins: 4"))
+    assert gate(files) == 1
+    said = predicate(files)["reasons"]
+    assert said == ["The slices of origin have bins, which need a column of numbers."]

@@ -318,6 +318,20 @@ def test_the_newest_version_again_is_unchanged(release: Registered) -> None:
     assert release.judge()["verdict"] == "rejected"
 
 
+@pytest.mark.parametrize("status", ["fail", "inconclusive"])
+def test_an_unapproved_change_of_policy_is_red_though_the_model_is_unchanged(
+    release: Registered, monkeypatch: pytest.MonkeyPatch, status: evidence.Status
+) -> None:
+    release.keep(release.own / "challenger", seed=7)
+    source = release.candidate / "predictions" / "release" / "candidate.parquet"
+    shutil.copy(source, release.own / "challenger" / "predictions" / "release")
+    release.judge()
+    assert release.run() == 0
+    found = approval.Compared(checks=[evidence.check(approval.NAME, status)], section={})
+    monkeypatch.setattr(approval, "compare", lambda *_, **__: found)
+    assert release.run() == 1
+
+
 # --- Anchor ------------------------------------------------------------------------------------
 
 

@@ -437,6 +437,15 @@ def test_sensitive_values_reach_no_output(make, capsys):
     assert "secret" not in keys.columns
 
 
+def test_a_sensitive_column_that_is_misspelt_is_not_passed_over(make):
+    project = make.project()
+    text = project.file.read_text()
+    project.file.write_text(text.replace("sensitive: [secret]", "sensitive: [secrte]"))
+    failing = make.again(config.load(project.file))
+    assert "Did you mean secret?" in failing["sensitive:secrte"]["message"]
+    assert failing["sensitive:secrte"]["line"] == 9
+
+
 # Overlap and windows.
 
 

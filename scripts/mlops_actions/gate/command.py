@@ -24,7 +24,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--handover", type=Path, help="Folder that a workflow's job `model` handed over."
     )
     parser.add_argument(
-        "--validate-digest", default="", help="With --handover: SHA-256 of its validate.json."
+        "--validate-digest",
+        help="With --handover: SHA-256 of its validate.json, as `validate` told it.",
     )
     parser.add_argument(
         "--model-result", default="success", help="With --handover: how the job `model` ended."
@@ -101,10 +102,11 @@ def run(arguments: argparse.Namespace) -> int:
         if given or arguments.cutoff:
             flag = (given or ["cutoff"])[0].replace("_", "-")
             raise ConfigurationError(f"--{flag} goes with --candidate: a handover says it itself.")
+        if arguments.validate_digest is None:
+            raise ConfigurationError("--handover needs --validate-digest: what to believe of it.")
         from mlops_actions.gate import verdict
 
         return verdict.run(arguments)
-    project = configuration.load(arguments.config)
     files = {
         "candidate": arguments.candidate,
         "champion": arguments.champion,
@@ -112,6 +114,10 @@ def run(arguments: argparse.Namespace) -> int:
         "anchor": arguments.anchor,
     }
     before = {"champion-evidence": arguments.champion_evidence}
+    evidence.make_way(
+        {"output": arguments.output}, [arguments.config, *files.values(), *before.values()]
+    )
+    project = configuration.load(arguments.config)
     for name, path in (files | before).items():
         if path is not None and not path.is_file():
             raise ConfigurationError(f"There is no such file, given as --{name}.", file=path)

@@ -10,7 +10,6 @@ import argparse
 from pathlib import Path
 
 from mlops_actions import config, evidence, github
-from mlops_actions.errors import ConfigurationError
 from mlops_actions.scan import image, summary
 from mlops_actions.scan.trusted import refuse_comments
 from mlops_actions.scan.verdict import look
@@ -50,10 +49,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Judge, write the evidence, the page and the summary; give the exit code."""
-    _refuse_to_lose(arguments)
-    # What an earlier call left must not be taken for this one's, whatever happens from here on.
-    for earlier in filter(None, (arguments.output, arguments.html)):
-        earlier.unlink(missing_ok=True)
+    evidence.make_way(
+        {"output": arguments.output, "html": arguments.html},
+        [*arguments.report, arguments.config, arguments.layout],
+    )
     project = config.load(arguments.config)
     given = image.digest(arguments.image_digest) if arguments.image_digest else None
     sent = github.plan_has("upload-sarif", arguments.upload_sarif)
@@ -71,19 +70,3 @@ def run(arguments: argparse.Namespace) -> int:
     github.set_output("verdict", scan.verdict)
     print(summary.plain(scan.judgement))  # noqa: T201 - The command's data.
     return 0 if scan.judgement.passed else 1
-
-
-def _refuse_to_lose(arguments: argparse.Namespace) -> None:
-    """Raise :class:`ConfigurationError` where a result would take the place of something given."""
-    given = (*arguments.report, arguments.config, arguments.layout)
-    taken = {path.resolve() for path in given if path}
-    for option in ("output", "html"):
-        path = getattr(arguments, option)
-        if path is None:
-            continue
-        place = path.resolve()
-        if not taken.isdisjoint({place, *place.parents}):
-            raise ConfigurationError(
-                f"--{option} would replace another file of this call.", file=path
-            )
-        taken.add(place)

@@ -16,7 +16,7 @@ from typing import Any
 
 from mlops_actions import config as configuration
 from mlops_actions import evidence, github
-from mlops_actions.config import EVALUATION_SETS, Config, EvaluationSet, Project
+from mlops_actions.config import EVALUATION_SETS, Config, EvaluationSet, Project, did_you_mean
 from mlops_actions.errors import ConfigurationError, Failure
 from mlops_actions.project import (
     Environment,
@@ -240,6 +240,7 @@ def validate_project(
                 )
             except Failure as failure:
                 checks.append(_unreadable(failure, data))
+        checks += _sensitive(project, datasets)
         overlaps = _overlaps(datasets, config)
         # Evaluation first: the training rows are then compared with it as they go by.
         for data in sorted(datasets, key=lambda item: TRAINING in item.roles):
@@ -263,6 +264,26 @@ def validate_project(
         )
     _annotate(project, document["predicate"]["checks"])
     return Result(verdict=document["predicate"]["verdict"], document=document)
+
+
+def _sensitive(project: Project, datasets: Sequence[_Dataset]) -> list[evidence.Check]:
+    """Fail for a sensitive column that no file has: one that is misspelt would be shown."""
+    known = {column for data in datasets if data.opened for column in data.opened.columns}
+    return [
+        evidence.check(
+            f"sensitive:{name}",
+            "fail",
+            "missing",
+            "present",
+            f"The column {name}, which sensitive names, is in none of the files."
+            f"{did_you_mean(name, known)}",
+            file=project.file.name,
+            line=project.line("sensitive", place),
+            sets=[role for data in datasets for role in data.roles],
+        )
+        for place, name in enumerate(project.config.sensitive)
+        if known and name not in known
+    ]
 
 
 def _datasets(project: Project, sets: Sequence[EvaluationSet]) -> list[_Dataset]:
