@@ -23,6 +23,7 @@ from urllib.parse import quote
 from mlops_actions.errors import ConfigurationError, Failure
 
 COMMENT_LIMIT = 65_536  # Characters; GitHub refuses a longer comment.
+SHORTEST_MASKED = 6  # Characters.
 _TIMEOUT = 30  # Seconds for one call of the REST API.
 _COMMAND = re.compile(r"(^|[\r\n])(\s*)::")
 
@@ -110,12 +111,18 @@ def untrusted_output() -> Iterator[None]:
             print(f"\n::{word}::", file=sys.stderr, flush=True)
 
 
-def mask(value: str) -> None:
-    """Keep a value out of the log from here on."""
+def mask(value: str) -> bool:
+    """Keep each line of a value out of the log from here on; say whether all of it is.
+
+    A short line is not: the runner drops every output of the job that holds a masked value, and
+    ``4`` is in most digests. Source: FinalizeJob in JobExtension.cs of actions/runner.
+    """
+    lines = [line for line in value.splitlines() if line.strip()]
+    long = [line for line in lines if len(line.strip()) >= SHORTEST_MASKED]
     if on_github():
-        for line in value.splitlines():
-            if line.strip():
-                print(f"::add-mask::{_escape(line)}", file=sys.stderr, flush=True)
+        for line in long:
+            print(f"::add-mask::{_escape(line)}", file=sys.stderr, flush=True)
+    return len(long) == len(lines)
 
 
 def set_output(name: str, value: str) -> None:
