@@ -24,6 +24,7 @@ UPPER_SNAKE = re.compile(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)*")
 USER_CODE = {f"$/actions/{stage}" for stage in ("validate", "train", "score", "build")}
 PUBLISH = "$/actions/publish"
 WRITING = re.compile(r"\bsecrets\.(\w*_WRITE_\w*)")
+TOKEN = re.compile(r"\b(github\.token|secrets\.GITHUB_TOKEN)\b", re.IGNORECASE)
 REFERENCE = re.compile(r"\b(inputs|steps|needs)\.([\w-]+)(?:\.outputs\.([\w-]+))?")
 
 # Commits that ran in the attacks of March 2026 on these actions (GHSA-69fq-xp46-6x23,
@@ -185,6 +186,17 @@ def only_publish_writes_to_mlflow(source: Source) -> Iterator[str]:
         others = [step for step in job.get("steps", []) if step.get("uses") != PUBLISH]
         for secret in WRITING.findall(_expressions({**job, "steps": others})):
             yield f"{name}: {secret} goes to {PUBLISH} only"
+
+
+@rule
+def the_token_of_the_run_goes_to_ghcr_only(source: Source) -> Iterator[str]:
+    """A registry is an input: another host would learn a token that may write here."""
+    for step in source.steps:
+        options = _expressions(step.get("with") or {})
+        if step.get("uses", "").startswith("docker/login-action@") and TOKEN.search(
+            options.replace("inputs.registry == 'ghcr.io' && github.token", "")
+        ):
+            yield "the token of the run is for ghcr.io alone"
 
 
 @rule
