@@ -198,9 +198,10 @@ def test_warnings_are_at_the_top() -> None:
 
 
 def test_slices_say_why_they_were_not_judged(tmp_path: Path) -> None:
+    count = len(report_samples.PLACES + report_samples.CARRIERS)
     for said in written(tmp_path, "bootstrap"):
         assert "No slice was judged." in said
-        assert f"{len(report_samples.PLACES + report_samples.CARRIERS)} comparisons not judged: there is no champion" in said
+        assert f"{count} comparisons not judged: there is no champion" in said
         assert "1 slice not judged: too few rows" in said
     blessed = in_markdown(SAMPLES["blessed"]())
     assert "No violation is shown in any judged slice." in blessed
