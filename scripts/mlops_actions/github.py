@@ -56,15 +56,23 @@ def annotate(level: str, message: str, **where: object) -> None:
         print(f"{level}: {prefix}{message}", file=sys.stderr, flush=True)
 
 
-def info(message: str) -> None:
-    """Print a line of progress. A line can never be read as a workflow command.
+def _harmless(text: str) -> str:
+    """Give a text in which the runner finds no workflow command.
 
     Source: ActionCommand.cs of actions/runner. ``::`` counts after any white space, and the older
     ``##[`` wherever it stands in a line.
     """
-    if on_github():
-        message = _COMMAND.sub(r"\1\2| ::", message).replace("##[", "## [")
-    print(message, file=sys.stderr, flush=True)
+    return _COMMAND.sub(r"\1\2| ::", text).replace("##[", "## [") if on_github() else text
+
+
+def info(message: str) -> None:
+    """Print a line of progress. A line can never be read as a workflow command."""
+    print(_harmless(message), file=sys.stderr, flush=True)
+
+
+def show(data: str) -> None:
+    """Print a command's data to standard output, as harmless as a line of progress."""
+    print(_harmless(data), flush=True)
 
 
 def warning(message: str, **where: object) -> None:

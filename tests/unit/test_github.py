@@ -76,7 +76,10 @@ def commands(text: str) -> list[str]:
 def test_progress_is_never_a_command(line, capsys):
     assert commands(f"fine\n{line}")
     github.info(f"fine\n{line}")
-    assert commands(capsys.readouterr().err) == []
+    github.show(f"fine\n{line}")
+    out, err = capsys.readouterr()
+    assert out == err
+    assert commands(out) == []
 
 
 @pytest.mark.usefixtures("on_github")

@@ -229,6 +229,17 @@ def test_a_secret_of_any_severity_and_never_its_text(scan, policy, code):
     assert "aws-access-key-id" in scan.text
 
 
+def test_what_a_stranger_named_is_no_workflow_command(scan):
+    """The report is a file from the job that builds, and its paths are the model's."""
+    hostile = "opt/model/##[add-mask]1"
+    report = image(vulnerability(PkgName="##[stop-commands]zz"), results=[secret(hostile)])
+    assert scan(report) == 1
+    assert "[add-mask]1" in scan.text
+    # An annotation is one command already: the runner looks for no other in its line.
+    printed = [line for line in scan.text.splitlines() if not line.startswith("::error::")]
+    assert not [line for line in printed if "##[" in line]
+
+
 def test_a_dockerfile(scan):
     healthy = {"ID": "DS-0026", "Severity": "LOW", "Status": "FAIL"}
     passed = {"ID": "DS-0001", "Severity": "CRITICAL", "Status": "PASS"}

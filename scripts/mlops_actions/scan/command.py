@@ -67,5 +67,5 @@ def run(arguments: argparse.Namespace) -> int:
     github.add_summary(summary.markdown(scan.judgement, scan.digest, notes))
     scan.announce()
     github.set_output("verdict", scan.verdict)
-    print(summary.plain(scan.judgement))  # noqa: T201 - The command's data.
+    github.show(summary.plain(scan.judgement))
     return 0 if scan.judgement.passed else 1
