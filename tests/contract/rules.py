@@ -320,6 +320,13 @@ def actions_are_short(source: Source) -> Iterator[str]:
 
 
 @rule
+def job_status_is_not_asked_in_a_composite(source: Source) -> Iterator[str]:
+    """There it does not follow the composite's own steps; ``steps.<id>.outcome`` does."""
+    if not source.is_workflow and "job.status" in _expressions(source.document.get("runs")):
+        yield "job.status stays success when a step of this action failed"
+
+
+@rule
 def references_exist(source: Source) -> Iterator[str]:
     """In a composite: actionlint does not look there, and a wrong name is an empty string."""
     if source.is_workflow:

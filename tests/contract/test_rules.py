@@ -172,6 +172,11 @@ VIOLATIONS = [
         "on:\n  workflow_call:\n    inputs:\n      a:\n        description: A.\n        default: b",
     ),
     ("actions_are_short", ACTION, "a: b\n" + "# more\n" * 100),
+    (
+        "job_status_is_not_asked_in_a_composite",
+        ACTION,
+        composite("- uses: $/actions/gate\n  with:\n    model-result: ${{ job.status }}"),
+    ),
     ("references_exist", ACTION, composite("- env:\n    A: ${{ inputs.nope }}")),
     ("references_exist", ACTION, composite("- if: inputs.nope == 'true'")),
     ("references_exist", ACTION, composite("- env:\n    A: ${{ steps.later.outputs.x }}")),
