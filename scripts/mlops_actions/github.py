@@ -158,11 +158,31 @@ def boolean(name: str, value: str) -> bool:
 
 
 def plan_has(name: str, value: str) -> bool:
-    """Read an input that is true, false or auto: what only every public repository has."""
+    """Read an input that is true, false or auto: what only every public repository has.
+
+    A schedule's event does not tell, so GitHub is asked. Raises :class:`ConfigurationError` when it
+    does not answer: neither is a guess that may stand.
+    """
     if value != "auto":
         return boolean(name, value)
-    repository = event().payload.get("repository") or {}
-    return repository.get("private") is False
+    repository = event().payload.get("repository")
+    if repository is None and event().repository:
+        repository = _ask_for_repository(name)
+    return (repository or {}).get("private") is False
+
+
+def _ask_for_repository(name: str) -> Any:
+    import requests
+
+    try:
+        answer = _session(os.environ.get("GITHUB_TOKEN", "")).get(_repository(), timeout=_TIMEOUT)
+        answer.raise_for_status()
+        return answer.json()
+    except requests.RequestException as problem:
+        raise ConfigurationError(
+            f"{name} is auto, and GitHub does not say whether the repository is public "
+            f"({problem}): set {name} to true or false."
+        ) from None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

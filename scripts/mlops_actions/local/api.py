@@ -49,6 +49,11 @@ class Api:
         self.url = ""
         self.lock = threading.Lock()
 
+    def repository(self, _body: object) -> dict[str, Any]:
+        """GET the repository: a public one, as the events say that name it."""
+        known = {"full_name": self.slug, "private": False}
+        return {**known, **(self.event.get("repository") or {})}
+
     def comments(self) -> list[dict[str, Any]]:
         """Give all comments, oldest first."""
         return self._read("comments.json")
@@ -258,6 +263,7 @@ def _now() -> str:
 
 _Answer = Callable[..., Any]
 _ROUTES: list[tuple[str, str, str]] = [
+    ("GET", r"", "repository"),
     ("GET", r"/issues/(\d+)/comments", "list_comments"),
     ("POST", r"/issues/(\d+)/comments", "create_comment"),
     ("GET", r"/issues/comments/(\d+)", "get_comment"),
