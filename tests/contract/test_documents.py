@@ -138,6 +138,14 @@ def test_release_refuses_what_is_not_a_version(notes, version: str):
     assert "is not a version" in notes["problems"](version)[0]
 
 
+def test_release_refuses_another_branch(notes, monkeypatch):
+    monkeypatch.setenv("GITHUB_REF", "refs/heads/feature")
+    refusal = "a version is released from main; this run is on refs/heads/feature"
+    assert refusal in notes["problems"]("1.2.3", "main")
+    monkeypatch.setenv("GITHUB_REF", "refs/heads/main")
+    assert not [one for one in notes["problems"]("1.2.3", "main") if "released from" in one]
+
+
 def test_release_refuses_another_version_than_the_code_names(notes):
     problems = "\n".join(notes["problems"]("999.0.0"))
     for place in ("pyproject.toml", "__init__.py", "CHANGELOG.md"):

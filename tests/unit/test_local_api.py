@@ -56,7 +56,8 @@ def test_auto_asks_github_where_the_event_does_not_tell(scheduled, private):
     assert github.plan_has("attest", "true")
 
 
-def test_auto_is_no_guess_where_github_does_not_tell(scheduled, monkeypatch):
+@pytest.mark.usefixtures("scheduled")
+def test_auto_is_no_guess_where_github_does_not_tell(monkeypatch):
     assert github.plan_has("attest", "auto")  # A local run's repository is public.
     monkeypatch.setenv("GITHUB_TOKEN", "another")
     with pytest.raises(ConfigurationError, match=r"401.*set attest to true or false"):
