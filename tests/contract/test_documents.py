@@ -73,6 +73,27 @@ def test_a_command_that_does_not_exist_is_seen():
     assert unknown_commands(block, {"test"}) == ["make demmo", "scripts/mlops-actions lokal push"]
 
 
+def unsigned(text: str) -> list[str]:
+    """Commands that verify an attestation and name no signer: gh then takes the caller for it."""
+    commands = re.findall(r"gh attestation verify (?:[^`\n\\]|\\\n)+", text)
+    return [
+        one for one in commands if "--signer-workflow " not in one or "--source-ref " not in one
+    ]
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_attestations_are_verified_with_their_signer(path: Path):
+    assert unsigned(path.read_text(encoding="utf-8")) == []
+
+
+def test_a_verification_without_a_signer_is_seen():
+    flags = "--source-ref refs/heads/main --signer-workflow a/b/.github/workflows/c.yml"
+    assert unsigned("`gh attestation verify` is GitHub's client.") == []
+    assert unsigned(f"gh attestation verify x --repo a/b \\\n    {flags}\n") == []
+    assert len(unsigned(f"gh attestation verify x --repo a/b\n{flags}")) == 1
+    assert len(unsigned("`gh attestation verify x --repo a/b`")) == 1
+
+
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
 def test_links_lead_somewhere(path: Path):
     for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", path.read_text(encoding="utf-8")):
