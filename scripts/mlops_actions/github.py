@@ -240,9 +240,11 @@ class Event:
 
     @property
     def restricted(self) -> str | None:
-        """Why this run has neither secrets nor a token that writes; ``None`` if it has.
+        """Why this run does not see the repository's secrets; ``None`` if it does.
 
-        Source: "Approving workflow runs from forks" and "Dependabot on GitHub Actions".
+        A fork's has none, and a token that only reads. Dependabot's has Dependabot secrets, and the
+        rights that ``permissions`` grants. Source: "Approving workflow runs from forks" and
+        "Troubleshooting Dependabot on GitHub Actions".
         """
         request = self.pull_request
         if request is not None:
@@ -250,7 +252,7 @@ class Event:
             if head.get("full_name") != self.repository:
                 return "the pull request comes from a fork"
         if self.actor == "dependabot[bot]":
-            return "Dependabot started the run"
+            return "Dependabot started the run, which sees Dependabot secrets alone"
         return None
 
     @property
@@ -356,9 +358,8 @@ def labelled(*, number: int, label: str, token: str) -> Labelled | None:
 def upsert_comment(*, number: int, marker: str, body: str, token: str) -> str | None:
     """Keep exactly one comment that begins with ``marker`` on a pull request; give its URL.
 
-    Gives ``None``, after a warning, where the token may not comment (forks, Dependabot): the
-    missing right must not change a verdict. ``body`` begins with ``marker`` and fits GitHub's
-    limit.
+    Gives ``None``, after a warning, where the token may not comment (forks): the missing right must
+    not change a verdict. ``body`` begins with ``marker`` and fits GitHub's limit.
     """
     import requests
 

@@ -34,8 +34,8 @@ class _Refused(Exception):
 class Api:
     """What GitHub would know of one repository.
 
-    ``token`` is the only one it takes. A read-only token, as forks and Dependabot get, cannot
-    write: 403, with GitHub's words.
+    ``token`` is the only one it takes. A read-only token, as forks get, cannot write: 403,
+    with GitHub's words.
     """
 
     def __init__(
