@@ -23,6 +23,7 @@ from urllib.parse import quote
 from mlops_actions.errors import ConfigurationError, Failure
 
 COMMENT_LIMIT = 65_536  # Characters; GitHub refuses a longer comment.
+SHORTEST_MASKED = 6  # Characters.
 _TIMEOUT = 30  # Seconds for one call of the REST API.
 _COMMAND = re.compile(r"(^|[\r\n])(\s*)::")
 
@@ -55,15 +56,23 @@ def annotate(level: str, message: str, **where: object) -> None:
         print(f"{level}: {prefix}{message}", file=sys.stderr, flush=True)
 
 
-def info(message: str) -> None:
-    """Print a line of progress. A line can never be read as a workflow command.
+def _harmless(text: str) -> str:
+    """Give a text in which the runner finds no workflow command.
 
     Source: ActionCommand.cs of actions/runner. ``::`` counts after any white space, and the older
     ``##[`` wherever it stands in a line.
     """
-    if on_github():
-        message = _COMMAND.sub(r"\1\2| ::", message).replace("##[", "## [")
-    print(message, file=sys.stderr, flush=True)
+    return _COMMAND.sub(r"\1\2| ::", text).replace("##[", "## [") if on_github() else text
+
+
+def info(message: str) -> None:
+    """Print a line of progress. A line can never be read as a workflow command."""
+    print(_harmless(message), file=sys.stderr, flush=True)
+
+
+def show(data: str) -> None:
+    """Print a command's data to standard output, as harmless as a line of progress."""
+    print(_harmless(data), flush=True)
 
 
 def warning(message: str, **where: object) -> None:
@@ -110,12 +119,18 @@ def untrusted_output() -> Iterator[None]:
             print(f"\n::{word}::", file=sys.stderr, flush=True)
 
 
-def mask(value: str) -> None:
-    """Keep a value out of the log from here on."""
+def mask(value: str) -> bool:
+    """Keep each line of a value out of the log from here on; say whether all of it is.
+
+    A short line is not: the runner drops every output of the job that holds a masked value, and
+    ``4`` is in most digests. Source: FinalizeJob in JobExtension.cs of actions/runner.
+    """
+    lines = [line for line in value.splitlines() if line.strip()]
+    long = [line for line in lines if len(line.strip()) >= SHORTEST_MASKED]
     if on_github():
-        for line in value.splitlines():
-            if line.strip():
-                print(f"::add-mask::{_escape(line)}", file=sys.stderr, flush=True)
+        for line in long:
+            print(f"::add-mask::{_escape(line)}", file=sys.stderr, flush=True)
+    return len(long) == len(lines)
 
 
 def set_output(name: str, value: str) -> None:
@@ -143,11 +158,31 @@ def boolean(name: str, value: str) -> bool:
 
 
 def plan_has(name: str, value: str) -> bool:
-    """Read an input that is true, false or auto: what only every public repository has."""
+    """Read an input that is true, false or auto: what only every public repository has.
+
+    A schedule's event does not tell, so GitHub is asked. Raises :class:`ConfigurationError` when it
+    does not answer: neither is a guess that may stand.
+    """
     if value != "auto":
         return boolean(name, value)
-    repository = event().payload.get("repository") or {}
-    return repository.get("private") is False
+    repository = event().payload.get("repository")
+    if repository is None and event().repository:
+        repository = _ask_for_repository(name)
+    return (repository or {}).get("private") is False
+
+
+def _ask_for_repository(name: str) -> Any:
+    import requests
+
+    try:
+        answer = _session(os.environ.get("GITHUB_TOKEN", "")).get(_repository(), timeout=_TIMEOUT)
+        answer.raise_for_status()
+        return answer.json()
+    except requests.RequestException as problem:
+        raise ConfigurationError(
+            f"{name} is auto, and GitHub does not say whether the repository is public "
+            f"({problem}): set {name} to true or false."
+        ) from None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -205,9 +240,11 @@ class Event:
 
     @property
     def restricted(self) -> str | None:
-        """Why this run has neither secrets nor a token that writes; ``None`` if it has.
+        """Why this run does not see the repository's secrets; ``None`` if it does.
 
-        Source: "Approving workflow runs from forks" and "Dependabot on GitHub Actions".
+        A fork's has none, and a token that only reads. Dependabot's has Dependabot secrets, and the
+        rights that ``permissions`` grants. Source: "Approving workflow runs from forks" and
+        "Troubleshooting Dependabot on GitHub Actions".
         """
         request = self.pull_request
         if request is not None:
@@ -215,7 +252,7 @@ class Event:
             if head.get("full_name") != self.repository:
                 return "the pull request comes from a fork"
         if self.actor == "dependabot[bot]":
-            return "Dependabot started the run"
+            return "Dependabot started the run, which sees Dependabot secrets alone"
         return None
 
     @property
@@ -321,9 +358,8 @@ def labelled(*, number: int, label: str, token: str) -> Labelled | None:
 def upsert_comment(*, number: int, marker: str, body: str, token: str) -> str | None:
     """Keep exactly one comment that begins with ``marker`` on a pull request; give its URL.
 
-    Gives ``None``, after a warning, where the token may not comment (forks, Dependabot): the
-    missing right must not change a verdict. ``body`` begins with ``marker`` and fits GitHub's
-    limit.
+    Gives ``None``, after a warning, where the token may not comment (forks): the missing right must
+    not change a verdict. ``body`` begins with ``marker`` and fits GitHub's limit.
     """
     import requests
 

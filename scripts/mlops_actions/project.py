@@ -9,6 +9,7 @@ import collections
 import configparser
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import json
 import os
@@ -67,18 +68,33 @@ def cache_folder() -> Path:
 def _users_variables() -> dict[str, str]:
     """Read the secret ENV: lines ``KEY=VALUE``, each value masked before anything else happens."""
     variables: dict[str, str] = {}
+    short: list[str] = []
     for number, line in enumerate(os.environ.get("MLOPS_ENV", "").splitlines(), start=1):
         if not line.strip() or line.lstrip().startswith("#"):
             continue
         key, separator, value = line.partition("=")
         key = key.strip()
-        github.mask(value)
+        masked = github.mask(value)
         if not separator or not key.isidentifier():
             raise ConfigurationError(f"The secret ENV: line {number} is not KEY=VALUE.")
         if key.startswith(_OURS) or key == "MLFLOW_TRACKING_URI":
             raise ConfigurationError(f"The secret ENV: line {number}: {key} is set by us.")
         variables[key] = value
+        if value.strip() and not masked:
+            short.append(key)
+    if short:
+        _say_unmasked(", ".join(short))
     return variables
+
+
+@functools.cache  # Once in a command, not with every process of the user's.
+def _say_unmasked(names: str) -> None:
+    github.annotate(
+        "notice",
+        f"The secret ENV: not masked, being shorter than {github.SHORTEST_MASKED} characters: "
+        f"{names}. GitHub drops each output of a job in which a masked value occurs, and so short "
+        "a value occurs in many.",
+    )
 
 
 def _passed_on() -> dict[str, str]:

@@ -24,6 +24,7 @@ UPPER_SNAKE = re.compile(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)*")
 USER_CODE = {f"$/actions/{stage}" for stage in ("validate", "train", "score", "build")}
 PUBLISH = "$/actions/publish"
 WRITING = re.compile(r"\bsecrets\.(\w*_WRITE_\w*)")
+TOKEN = re.compile(r"\b(github\.token|secrets\.GITHUB_TOKEN)\b", re.IGNORECASE)
 REFERENCE = re.compile(r"\b(inputs|steps|needs)\.([\w-]+)(?:\.outputs\.([\w-]+))?")
 
 # Commits that ran in the attacks of March 2026 on these actions (GHSA-69fq-xp46-6x23,
@@ -188,6 +189,17 @@ def only_publish_writes_to_mlflow(source: Source) -> Iterator[str]:
 
 
 @rule
+def the_token_of_the_run_goes_to_ghcr_only(source: Source) -> Iterator[str]:
+    """A registry is an input: another host would learn a token that may write here."""
+    for step in source.steps:
+        options = _expressions(step.get("with") or {})
+        if step.get("uses", "").startswith("docker/login-action@") and TOKEN.search(
+            options.replace("inputs.registry == 'ghcr.io' && github.token", "")
+        ):
+            yield "the token of the run is for ghcr.io alone"
+
+
+@rule
 def jobs_with_rights_restore_no_cache(source: Source) -> Iterator[str]:
     for name, job in source.jobs.items():
         if not _writes(job):
@@ -305,6 +317,13 @@ def actions_are_short(source: Source) -> Iterator[str]:
     lines = source.text.count("\n")
     if not source.is_workflow and lines > ACTION_LINES:
         yield f"{lines} lines; an action wires and does not decide"
+
+
+@rule
+def job_status_is_not_asked_in_a_composite(source: Source) -> Iterator[str]:
+    """There it does not follow the composite's own steps; ``steps.<id>.outcome`` does."""
+    if not source.is_workflow and "job.status" in _expressions(source.document.get("runs")):
+        yield "job.status stays success when a step of this action failed"
 
 
 @rule

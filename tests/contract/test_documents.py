@@ -73,6 +73,27 @@ def test_a_command_that_does_not_exist_is_seen():
     assert unknown_commands(block, {"test"}) == ["make demmo", "scripts/mlops-actions lokal push"]
 
 
+def unsigned(text: str) -> list[str]:
+    """Commands that verify an attestation and name no signer: gh then takes the caller for it."""
+    commands = re.findall(r"gh attestation verify (?:[^`\n\\]|\\\n)+", text)
+    return [
+        one for one in commands if "--signer-workflow " not in one or "--source-ref " not in one
+    ]
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_attestations_are_verified_with_their_signer(path: Path):
+    assert unsigned(path.read_text(encoding="utf-8")) == []
+
+
+def test_a_verification_without_a_signer_is_seen():
+    flags = "--source-ref refs/heads/main --signer-workflow a/b/.github/workflows/c.yml"
+    assert unsigned("`gh attestation verify` is GitHub's client.") == []
+    assert unsigned(f"gh attestation verify x --repo a/b \\\n    {flags}\n") == []
+    assert len(unsigned(f"gh attestation verify x --repo a/b\n{flags}")) == 1
+    assert len(unsigned("`gh attestation verify x --repo a/b`")) == 1
+
+
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
 def test_links_lead_somewhere(path: Path):
     for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", path.read_text(encoding="utf-8")):
@@ -136,6 +157,14 @@ def test_release_notes_are_the_versions_own(notes, version: str, expected: str |
 @pytest.mark.parametrize("version", ["1.2", "v1.2.3", "1.2.3-rc1", "01.2.3", "1.2.3; rm -rf /"])
 def test_release_refuses_what_is_not_a_version(notes, version: str):
     assert "is not a version" in notes["problems"](version)[0]
+
+
+def test_release_refuses_another_branch(notes, monkeypatch):
+    monkeypatch.setenv("GITHUB_REF", "refs/heads/feature")
+    refusal = "a version is released from main; this run is on refs/heads/feature"
+    assert refusal in notes["problems"]("1.2.3", "main")
+    monkeypatch.setenv("GITHUB_REF", "refs/heads/main")
+    assert not [one for one in notes["problems"]("1.2.3", "main") if "released from" in one]
 
 
 def test_release_refuses_another_version_than_the_code_names(notes):

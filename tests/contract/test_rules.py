@@ -27,6 +27,11 @@ def scan(**options: str) -> str:
     return f"steps:\n  - uses: aquasecurity/trivy-action@{SHA} # v0.36.0\n    with:\n{lines}"
 
 
+def login(password: str) -> str:
+    uses = f"uses: docker/login-action@{SHA} # v4.1.0"
+    return f"steps:\n  - {uses}\n    with:\n      password: ${{{{ {password} }}}}\n"
+
+
 def steps(body: str) -> str:
     return job("steps:\n" + textwrap.indent(textwrap.dedent(body), "  "))
 
@@ -107,6 +112,15 @@ VIOLATIONS = [
         WORKFLOW,
         job("permissions:\n  contents: write\nsteps:\n  - uses: actions/cache/restore@v1"),
     ),
+    *(
+        ("the_token_of_the_run_goes_to_ghcr_only", WORKFLOW, job(login(password)))
+        for password in (
+            "secrets.REGISTRY_PASSWORD || github.token",
+            "secrets.GITHUB_TOKEN",
+            "inputs.registry != 'ghcr.io' && github.token",
+            "inputs.registry == 'ghcr.io' && github.token || github.token",
+        )
+    ),
     ("trivy_obeys_no_change", WORKFLOW, job("permissions: {issues: write}\n" + scan())),
     ("trivy_obeys_no_change", WORKFLOW, job(scan(trivyignores=".trivyignore"))),
     ("trivy_obeys_no_change", WORKFLOW, job(scan(**{"trivy-config": ""}))),
@@ -158,6 +172,11 @@ VIOLATIONS = [
         "on:\n  workflow_call:\n    inputs:\n      a:\n        description: A.\n        default: b",
     ),
     ("actions_are_short", ACTION, "a: b\n" + "# more\n" * 100),
+    (
+        "job_status_is_not_asked_in_a_composite",
+        ACTION,
+        composite("- uses: $/actions/gate\n  with:\n    model-result: ${{ job.status }}"),
+    ),
     ("references_exist", ACTION, composite("- env:\n    A: ${{ inputs.nope }}")),
     ("references_exist", ACTION, composite("- if: inputs.nope == 'true'")),
     ("references_exist", ACTION, composite("- env:\n    A: ${{ steps.later.outputs.x }}")),
@@ -262,6 +281,12 @@ runs:
 @pytest.mark.parametrize(("file", "text"), [(WORKFLOW, GOOD_WORKFLOW), (ACTION, GOOD_ACTION)])
 def test_rule_lets_good_files_pass(name: str, file: str, text: str):
     assert list(RULES[name](Source(file, text))) == []
+
+
+def test_a_login_as_it_should_be_passes():
+    ours = login("secrets.REGISTRY_PASSWORD || inputs.registry == 'ghcr.io' && github.token || ''")
+    rule = RULES["the_token_of_the_run_goes_to_ghcr_only"]
+    assert list(rule(Source(WORKFLOW, job(ours)))) == []
 
 
 def test_a_scan_as_it_should_be_passes():

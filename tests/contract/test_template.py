@@ -1,6 +1,7 @@
 """What the template makes: every answer fits, every update keeps what the user wrote."""
 
 import ast
+import json
 import os
 import re
 import shutil
@@ -14,6 +15,7 @@ from sources import ROOT, SLUG
 
 from mlops_actions import config
 from mlops_actions.gate.statistics import metrics
+from mlops_actions.scope import FULL_TRAINING
 from mlops_actions.validate import schema
 
 EXAMPLES = ["flights", "blank"]
@@ -171,6 +173,18 @@ def test_each_secret_that_ours_knows_is_passed(generated: Path):
         assert job["secrets"] == {name: f"${{{{ secrets.{name} }}}}" for name in known}
 
 
+def test_labels_that_start_a_run_are_those_that_mean_something(generated: Path):
+    (job,) = load_yaml(generated / ".github/workflows/quality-gate.yml")["jobs"].values()
+    approval = config.load(generated / "mlops.yaml").config.gate.approval_label
+    names = re.search(r"fromJSON\('(.*)'\)", job["if"])[1]
+    assert set(json.loads(names)) == {FULL_TRAINING, approval}
+
+
+def test_a_workflow_of_the_template_is_short(generated: Path):
+    for path in (generated / ".github" / "workflows").glob("*.yml"):
+        assert path.read_text(encoding="utf-8").count("\n") <= 30, path.name
+
+
 def test_events():
     """Who asks for what: the events that the workflows' pages promise."""
     flights = ROOT / "model_template" / "flights" / ".github" / "workflows"
@@ -180,8 +194,10 @@ def test_events():
     )
     # Started by hand it would compare no policy, and satisfy no required check.
     assert set(gate) == {"pull_request"}
-    # A label asks for full training or approves a policy, so it starts a run of its own.
-    assert set(gate["pull_request"]["types"]) == {"opened", "synchronize", "reopened", "labeled"}
+    # A label asks for full training or approves a policy, so it starts a run of its own; without it
+    # the approval is gone.
+    types = {"opened", "synchronize", "reopened", "labeled", "unlabeled"}
+    assert set(gate["pull_request"]["types"]) == types
     assert set(train) == {"push", "schedule", "repository_dispatch", "workflow_dispatch"}
     assert train["workflow_dispatch"]["inputs"]["force"]["type"] == "boolean"
     assert train["repository_dispatch"]["types"] == ["retrain"]
@@ -242,9 +258,10 @@ def test_answers_reach_their_places(template: Path, tmp_path: Path, example: str
     assert {job["with"]["runner"] for w in workflows for job in w["jobs"].values()} == {
         "self-hosted"
     }
-    assert [w["on"]["push"]["branches"] for w in workflows if "push" in w["on"]] == [
-        ["release/next"]
-    ]
+    # A pull request, too: judged by another branch's policy, it would be green for this one.
+    for event in ("push", "pull_request"):
+        (found,) = [w["on"][event]["branches"] for w in workflows if event in w["on"]]
+        assert found == ["release/next"]
     answers = load_yaml(generated / ".copier-answers.yml")
     assert answers["_commit"] == "v1.0.0"
     assert answers["name"] == "churn-2"

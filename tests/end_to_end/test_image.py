@@ -46,7 +46,11 @@ jobs:
     with:
       registry: ${{ inputs.registry }}
       rebuild: ${{ inputs.rebuild }}
+    secrets:
+      REGISTRY_PASSWORD: ${{ secrets.REGISTRY_PASSWORD }}
 """
+# The registry on loopback asks for none; the workflow does, of every registry but GHCR.
+PASSWORD = {"REGISTRY_PASSWORD": "none-is-asked"}
 TEMPLATE = machine.ROOT / "scripts/mlops_actions/build/templates/Dockerfile.jinja"
 NO_FIX = """
 scan:
@@ -120,7 +124,9 @@ def dockerfile(consumer: Consumer, base: str, *lines: str) -> None:
 
 def build(consumer: Consumer, registry: str, **options: object) -> LocalRun:
     inputs = {"registry": registry}
-    return consumer.happens("workflow_dispatch", workflow="build.yml", inputs=inputs, **options)
+    return consumer.happens(
+        "workflow_dispatch", workflow="build.yml", inputs=inputs, secrets=PASSWORD, **options
+    )
 
 
 def refused(run: LocalRun, reason: str) -> None:

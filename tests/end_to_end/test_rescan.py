@@ -9,7 +9,17 @@ from pathlib import Path
 import engine as machine
 import pytest
 from conftest import Consumer
-from test_image import INSTALL, NO_FIX, consumer, dockerfile, engine, errors, pushed, settings
+from test_image import (
+    INSTALL,
+    NO_FIX,
+    PASSWORD,
+    consumer,
+    dockerfile,
+    engine,
+    errors,
+    pushed,
+    settings,
+)
 
 from mlops_actions.local import LocalRun
 from mlops_actions.local.wiring import DOUBLES
@@ -54,7 +64,9 @@ def build(consumer: Consumer, registry: str, jinja2: str, base: str, **options: 
     line = f"RUN {INSTALL} jinja2=={jinja2}"
     dockerfile(consumer, base, "USER root", line, "USER 65532")
     inputs = {"registry": registry, "rebuild": "true"}
-    run = consumer.happens("workflow_dispatch", workflow="build.yml", inputs=inputs, **options)
+    run = consumer.happens(
+        "workflow_dispatch", workflow="build.yml", inputs=inputs, secrets=PASSWORD, **options
+    )
     pushed(run)
     return run
 

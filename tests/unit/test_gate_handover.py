@@ -198,6 +198,10 @@ def _claimed_unchanged(workflow: Workflow) -> None:
     (workflow.repository / "a").touch()
 
 
+def _scoring_that_died(workflow: Workflow) -> None:
+    (workflow.candidate / "score.json").unlink()
+
+
 def _no_predictions(workflow: Workflow) -> None:
     shutil.rmtree(workflow.candidate / "predictions")
 
@@ -215,7 +219,8 @@ def _no_origin(workflow: Workflow) -> None:
     [
         _nothing, _digest, _no_digest, _forged_validation, _easier_rows, _other_manifest,
         _unnamed_manifest, _outside, _link, _no_training, _garbled_training, _failed_training,
-        _smoke_training, _claimed_unchanged, _no_predictions, _cancelled, _no_origin,
+        _smoke_training, _claimed_unchanged, _scoring_that_died, _no_predictions,
+        _cancelled, _no_origin,
     ],
 )  # fmt: skip
 def test_a_handover_that_is_not_whole_is_inconclusive(

@@ -76,7 +76,10 @@ def commands(text: str) -> list[str]:
 def test_progress_is_never_a_command(line, capsys):
     assert commands(f"fine\n{line}")
     github.info(f"fine\n{line}")
-    assert commands(capsys.readouterr().err) == []
+    github.show(f"fine\n{line}")
+    out, err = capsys.readouterr()
+    assert out == err
+    assert commands(out) == []
 
 
 @pytest.mark.usefixtures("on_github")
@@ -110,8 +113,16 @@ def test_commands_are_stopped_by_a_word_nobody_can_guess(capsys):
 
 @pytest.mark.usefixtures("on_github")
 def test_each_line_of_a_secret_is_masked(capsys):
-    github.mask("one\n\n  \ntwo %")
-    assert capsys.readouterr().err == "::add-mask::one\n::add-mask::two %25\n"
+    assert github.mask("line one\n\n  \nline two %")
+    assert capsys.readouterr().err == "::add-mask::line one\n::add-mask::line two %25\n"
+
+
+@pytest.mark.usefixtures("on_github")
+@pytest.mark.parametrize("short", ["4", "true", "12345", "  4     "])
+def test_a_short_value_is_not_masked_for_it_would_take_the_digests_along(short, capsys):
+    assert not github.mask(short)
+    assert not github.mask(f"{short}\nlonger")
+    assert capsys.readouterr().err == "::add-mask::longer\n"
 
 
 def test_off_github_nothing_is_a_command(capsys):

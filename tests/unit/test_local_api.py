@@ -6,6 +6,7 @@ import pytest
 import requests
 
 from mlops_actions import github
+from mlops_actions.errors import ConfigurationError
 from mlops_actions.local.api import COMMENT_LIMIT, Api, serve
 
 EVENT = {
@@ -34,6 +35,33 @@ def ask(api, method, path, token="token", **options):  # noqa: S107
         timeout=5,
         **options,
     )
+
+
+@pytest.fixture
+def scheduled(double, monkeypatch):
+    """A run whose event names no repository, as a schedule's does not."""
+    monkeypatch.delenv("GITHUB_EVENT_PATH", raising=False)
+    monkeypatch.setenv("GITHUB_REPOSITORY", "owner/name")
+    monkeypatch.setenv("GITHUB_API_URL", double.url)
+    monkeypatch.setenv("GITHUB_TOKEN", "token")
+    github.event.cache_clear()
+    yield double
+    github.event.cache_clear()
+
+
+@pytest.mark.parametrize("private", [True, False])
+def test_auto_asks_github_where_the_event_does_not_tell(scheduled, private):
+    scheduled.event = {"repository": {"private": private}}
+    assert github.plan_has("attest", "auto") is not private
+    assert github.plan_has("attest", "true")
+
+
+@pytest.mark.usefixtures("scheduled")
+def test_auto_is_no_guess_where_github_does_not_tell(monkeypatch):
+    assert github.plan_has("attest", "auto")  # A local run's repository is public.
+    monkeypatch.setenv("GITHUB_TOKEN", "another")
+    with pytest.raises(ConfigurationError, match=r"401.*set attest to true or false"):
+        github.plan_has("attest", "auto")
 
 
 def test_a_comment_is_kept_changed_and_found_by_another_server(double, tmp_path):

@@ -7,8 +7,10 @@ import subprocess
 import sys
 
 import pytest
+from ruamel.yaml import YAML
 
-from mlops_actions.local.wiring import DOUBLES
+from mlops_actions import evidence
+from mlops_actions.local.wiring import CHECKOUT, DOUBLES
 
 
 @pytest.fixture
@@ -95,6 +97,27 @@ def test_upload_takes_what_the_paths_name(tree, paths, options, expected):
     assert files(tree / "artifacts" / "a") == expected
     assert len(outputs["artifact-digest"]) == 64
     assert outputs["artifact-id"].isdigit()
+
+
+@pytest.mark.parametrize("workflow", ["quality-gate", "train"])
+def test_a_candidate_arrives_with_its_hidden_files(runner, workflow):
+    """The model's digest is over all of them: without one it is another model."""
+    path = CHECKOUT / ".github" / "workflows" / f"{workflow}.yml"
+    steps = YAML(typ="safe").load(path.read_text(encoding="utf-8"))["jobs"]["model"]["steps"]
+    (options,) = [
+        step["with"] for step in steps if step["uses"].startswith("actions/upload-artifact@")
+    ]
+    candidate = runner / "temp" / "mlops" / "candidate"
+    assert options["path"] == "${{ runner.temp }}/mlops/candidate"
+    model = candidate / "run" / "model"
+    for name in ("MLmodel", ".gitattributes", "code/.keep", ".cache/a"):
+        (model / name).parent.mkdir(parents=True, exist_ok=True)
+        (model / name).write_text(name)
+    hidden = str(options.get("include-hidden-files", False)).lower()
+    code, said, _ = upload(runner, str(candidate), HIDDEN=hidden)
+    assert code == 0, said
+    arrived = runner / "artifacts" / "a" / "run" / "model"
+    assert evidence.sha256_tree(arrived) == evidence.sha256_tree(model)
 
 
 def test_a_second_upload_of_a_name_is_refused_unless_it_overwrites(tree):

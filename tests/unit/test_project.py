@@ -66,7 +66,27 @@ def test_the_secret_env_is_masked_before_anything_else(
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
     monkeypatch.setenv("MLOPS_ENV", "# a comment\nAWS_KEY=s3cr=t\n\nURL=http://x")
     assert environment.variables()["AWS_KEY"] == "s3cr=t"
-    assert "::add-mask::s3cr=t" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "::add-mask::s3cr=t" in said
+    assert "::notice" not in said
+
+
+def test_a_short_value_of_the_secret_env_is_named_and_not_masked(
+    environment: Environment, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    project._say_unmasked.cache_clear()
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    monkeypatch.setenv("MLOPS_ENV", "OMP_NUM_THREADS=4\nAWS_KEY=s3cr=t\nEMPTY=\nDEBUG=zqz")
+    for _ in range(2):
+        given = environment.variables()
+        assert given["OMP_NUM_THREADS"] == "4"
+        assert given["EMPTY"] == ""
+    said = capsys.readouterr().err
+    assert obeyed(said).count("::add-mask::s3cr=t") == 2
+    (notice,) = [line for line in said.splitlines() if line.startswith("::notice")]
+    assert "OMP_NUM_THREADS, DEBUG" in notice
+    assert "zqz" not in said
+    assert "add-mask::4" not in said
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlops_actions import config as configuration
-from mlops_actions import evidence
+from mlops_actions import evidence, github
 from mlops_actions.errors import ConfigurationError
 from mlops_actions.gate.printed import announce, table
 
@@ -140,7 +140,7 @@ def run(arguments: argparse.Namespace) -> int:
     )
     evidence.write_json(arguments.output, document)
     announce(judgement)
-    print(table(judgement))  # noqa: T201 - The command's data.
+    github.show(table(judgement))
     return 1 if judgement.stops else 0
 
 

@@ -100,6 +100,8 @@ def receive(
         )
     if model_result not in {"success", ""}:
         raise _stop("handover", "inconclusive", f"The job model ended with {model_result}.")
+    if trained["verdict"] != "unchanged" and not (folder / "score.json").is_file():
+        raise _stop("scoring", "inconclusive", "Scoring did not finish.")
     return Handover(
         folder=folder,
         data=data,

@@ -34,8 +34,8 @@ class _Refused(Exception):
 class Api:
     """What GitHub would know of one repository.
 
-    ``token`` is the only one it takes. A read-only token, as forks and Dependabot get, cannot
-    write: 403, with GitHub's words.
+    ``token`` is the only one it takes. A read-only token, as forks get, cannot write: 403,
+    with GitHub's words.
     """
 
     def __init__(
@@ -48,6 +48,11 @@ class Api:
         self.read_only = read_only
         self.url = ""
         self.lock = threading.Lock()
+
+    def repository(self, _body: object) -> dict[str, Any]:
+        """GET the repository: a public one, as the events say that name it."""
+        known = {"full_name": self.slug, "private": False}
+        return {**known, **(self.event.get("repository") or {})}
 
     def comments(self) -> list[dict[str, Any]]:
         """Give all comments, oldest first."""
@@ -258,6 +263,7 @@ def _now() -> str:
 
 _Answer = Callable[..., Any]
 _ROUTES: list[tuple[str, str, str]] = [
+    ("GET", r"", "repository"),
     ("GET", r"/issues/(\d+)/comments", "list_comments"),
     ("POST", r"/issues/(\d+)/comments", "create_comment"),
     ("GET", r"/issues/comments/(\d+)", "get_comment"),

@@ -31,10 +31,14 @@ class Request:
     activity: str | None
 
     @property
+    def from_fork(self) -> bool:
+        """Whether GitHub would give the run no secrets and a token that only reads."""
+        return self.name == "pull_request" and self.fork
+
+    @property
     def restricted(self) -> bool:
-        """Whether GitHub would give the run neither secrets nor a token that writes."""
-        from_outside = self.name == "pull_request" and self.fork
-        return from_outside or self.actor == DEPENDABOT
+        """Whether GitHub would withhold the repository's secrets; Dependabot has its own."""
+        return self.from_fork or self.actor == DEPENDABOT
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

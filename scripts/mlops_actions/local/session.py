@@ -142,11 +142,10 @@ def run_event(
     if snapshot.uncommitted:
         github.info("  what is not committed yet is part of it, in a commit of its own")
     if request.restricted:
-        github.info("  as on GitHub, this event gets no secrets and a token that only reads")
+        reads = " and a token that only reads" if request.from_fork else ""
+        github.info(f"  as on GitHub, this event gets none of the repository's secrets{reads}")
     (folder / "event.json").write_text(json.dumps(happened.payload, indent=2) + "\n")
-    api = Api(
-        home / "github", snapshot.slug, _TOKEN, happened.payload, read_only=request.restricted
-    )
+    api = Api(home / "github", snapshot.slug, _TOKEN, happened.payload, read_only=request.from_fork)
     with (
         tempfile.TemporaryDirectory(prefix="mlops-local-", ignore_cleanup_errors=True) as temporary,
         serve(api) as address,

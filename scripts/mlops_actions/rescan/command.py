@@ -63,7 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
         issue = _tell(arguments.alias, found, scan, report, token)
         github.info(f"Issue: {issue.outcome} {issue.url or ''}".rstrip())
         github.set_output("issue", issue.url or "")
-    print(summary.plain(scan.judgement))  # noqa: T201 - The command's data.
+    github.show(summary.plain(scan.judgement))
     return 0 if scan.judgement.passed else 1
 
 

@@ -18,6 +18,10 @@ _NOT_SENT = (
     "Code scanning does not get these findings (upload-sarif; a private repository needs Code "
     "Security): they are in this report."
 )
+_NOT_UPLOADED = (
+    "Code scanning did not get these findings: their upload failed, and the log of its step says "
+    "why. They are in this report."
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,7 +47,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--html", type=Path, help="Where a page for people goes.")
     parser.add_argument(
-        "--upload-sarif", default="auto", help="Whether findings go to code scanning, too."
+        "--sarif-outcome",
+        choices=["success", "failure", "cancelled", "skipped"],
+        default="skipped",
+        help="Outcome of the step that sent the findings to code scanning (default: skipped).",
     )
 
 
@@ -55,18 +62,18 @@ def run(arguments: argparse.Namespace) -> int:
     )
     project = config.load(arguments.config)
     given = image.digest(arguments.image_digest) if arguments.image_digest else None
-    sent = github.plan_has("upload-sarif", arguments.upload_sarif)
     refuse_comments(project)
     scan = look(project, arguments.report, given=given, layout=arguments.layout)
     document = evidence.statement("scan", scan.verdict, scan.checks, **scan.facts())
     evidence.write_json(arguments.output, document)
-    # Only a workflow would send them.
-    notes = [*scan.notes, *([] if sent or not github.on_github() else [_NOT_SENT])]
+    notes = [*scan.notes]
+    if github.on_github() and arguments.sarif_outcome != "success":  # Only a workflow sends them.
+        notes.append(_NOT_SENT if arguments.sarif_outcome == "skipped" else _NOT_UPLOADED)
     if arguments.html:
         arguments.html.parent.mkdir(parents=True, exist_ok=True)
         arguments.html.write_text(scan.page(notes), encoding="utf-8")
     github.add_summary(summary.markdown(scan.judgement, scan.digest, notes))
     scan.announce()
     github.set_output("verdict", scan.verdict)
-    print(summary.plain(scan.judgement))  # noqa: T201 - The command's data.
+    github.show(summary.plain(scan.judgement))
     return 0 if scan.judgement.passed else 1
