@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from mlops_actions import config, evidence, github
+from mlops_actions import config, evidence, github, results
 from mlops_actions.build import blessed as versions
 from mlops_actions.build import layout
 from mlops_actions.build.context import LABELS
@@ -54,8 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
     loaded = config.load(arguments.config)
     name = loaded.config.name
     output: Path = arguments.output
-    shutil.rmtree(output, ignore_errors=True)
-    output.mkdir(parents=True)
+    results.work_folder(output)
     github.set_output("model", name)
     found = find(loaded, arguments.alias)
     if found is None:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Literal, NotRequired, TypedDict, get_args
 
 from mlops_actions import __version__, github
-from mlops_actions.errors import ConfigurationError, Failure
+from mlops_actions.errors import Failure
 
 STATEMENT = "https://in-toto.io/Statement/v1"
 PREDICATES = "https://github.com/mlops-actions/mlops-actions/evidence"
@@ -153,29 +153,6 @@ def statement(
         "predicateType": f"{PREDICATES}/{stage}/v1",
         "predicate": body,
     }
-
-
-def make_way(results: Mapping[str, Path | None], given: Iterable[Path | None]) -> None:
-    """Take away what an earlier call left, lest it be taken for this one's, whatever happens.
-
-    Args:
-        results: where they go, by the option that says so.
-        given: files and folders of this call, which none of them may replace or lie in.
-
-    Raises:
-        ConfigurationError: a result would take the place of something given, or of another one.
-
-    """
-    taken = {path.resolve() for path in given if path}
-    places = {option: path for option, path in results.items() if path}
-    for option, path in places.items():
-        place = path.resolve()
-        if not taken.isdisjoint({place, *place.parents}):
-            message = f"--{option} would replace another file of this call."
-            raise ConfigurationError(message, file=path)
-        taken.add(place)
-    for path in places.values():
-        path.unlink(missing_ok=True)
 
 
 def write_json(path: Path, document: object) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mlops_actions import cli, github
+from mlops_actions import cli, github, results
 from mlops_actions.errors import ConfigurationError, Failure
 
 
@@ -165,3 +165,17 @@ def test_messages_go_to_standard_error(capsys):
     out, err = capsys.readouterr()
     assert out == ""
     assert err == "Hello.\nwarning: a.csv:2: Careful.\n"
+
+
+def test_a_work_folder_takes_away_only_what_it_made(tmp_path):
+    folder = tmp_path / "results"
+    results.work_folder(folder)
+    (folder / "model").mkdir()
+    results.work_folder(folder)
+    assert [path.name for path in folder.iterdir()] == [results.MARKER]
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "rows.csv").write_text("a\n")
+    for taken in (tmp_path / "data", tmp_path / "data" / "rows.csv", tmp_path):
+        with pytest.raises(ConfigurationError):
+            results.work_folder(taken)
+    assert (tmp_path / "data" / "rows.csv").read_text() == "a\n"

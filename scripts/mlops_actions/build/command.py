@@ -5,14 +5,13 @@ from __future__ import annotations
 import argparse
 import os
 import re
-import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from mlops_actions import config, evidence, github
+from mlops_actions import config, evidence, github, results
 from mlops_actions.build import blessed as versions
 from mlops_actions.build.requirements import Index
 from mlops_actions.errors import Failure
@@ -98,8 +97,7 @@ def _verdict(handover: Path, result: str) -> int:
 
 def _resolve(loaded: config.Project, arguments: argparse.Namespace) -> int:
     name, output = loaded.config.name, arguments.output
-    shutil.rmtree(output, ignore_errors=True)
-    output.mkdir(parents=True)
+    results.work_folder(output)
     github.set_output("model", name)
     rebuild = github.boolean("rebuild", arguments.rebuild)
     sarif = github.plan_has("upload-sarif", arguments.upload_sarif)

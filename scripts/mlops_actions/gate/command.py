@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlops_actions import config as configuration
-from mlops_actions import evidence, github
+from mlops_actions import evidence, github, results
 from mlops_actions.errors import ConfigurationError
 from mlops_actions.gate.printed import announce, table
 
@@ -114,7 +114,7 @@ def run(arguments: argparse.Namespace) -> int:
         "anchor": arguments.anchor,
     }
     before = {"champion-evidence": arguments.champion_evidence}
-    evidence.make_way(
+    results.make_way(
         {"output": arguments.output}, [arguments.config, *files.values(), *before.values()]
     )
     project = configuration.load(arguments.config)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from mlops_actions import github
+from mlops_actions import github, results
 from mlops_actions.config import Project
 from mlops_actions.errors import Failure
 from mlops_actions.evidence import read, write_json
@@ -37,9 +36,7 @@ def fetch(project: Project, output: Path, branch: Branch, *, model: bool) -> dic
     of raised: the verdict is then inconclusive, never a bootstrap.
     """
     quiet()
-    if output.exists():
-        shutil.rmtree(output)
-    output.mkdir(parents=True)
+    results.work_folder(output)
     document: dict[str, Any] = {
         "schema": 1,
         "model": project.config.name,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from mlops_actions import config, evidence, github
+from mlops_actions import config, evidence, github, results
 from mlops_actions.scan import image, summary
 from mlops_actions.scan.trusted import refuse_comments
 from mlops_actions.scan.verdict import look
@@ -56,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Judge, write the evidence, the page and the summary; give the exit code."""
-    evidence.make_way(
+    results.make_way(
         {"output": arguments.output, "html": arguments.html},
         [*arguments.report, arguments.config, arguments.layout],
     )
