@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from images_in_use import HOST, MODEL, Repository
 
-from mlops_actions import cli, evidence
+from mlops_actions import cli, evidence, results
 from mlops_actions.build import layout
 from mlops_actions.scan.image import read_layout
 
@@ -118,7 +118,7 @@ def test_a_record_that_names_no_image(repository, capsys, record):
 
 
 def test_what_an_earlier_run_left_does_not_stay(repository):
-    (repository.folder / "work").mkdir()
+    results.work_folder(repository.folder / "work")
     (repository.folder / "work" / "deployed.json").write_text("{}")
     assert deployed() == 0
     assert not (repository.folder / "work" / "deployed.json").exists()
