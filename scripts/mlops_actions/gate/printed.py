@@ -30,9 +30,12 @@ def table(judgement: Judgement) -> str:
         lines += ["", *_aligned(_HEADS, [_cells(row) for row in judgement.metrics])]
     bad = [row for row in judgement.slices if row["status"] in {"fail", "inconclusive"}]
     if judgement.slices:
-        judged = [row for row in judgement.slices if row["metric"]]
-        small = len(judgement.slices) - len(judged)
-        lines += ["", f"slices: {len(judged)} judged, {len(bad)} not passed, {small} too small"]
+        small = sum(row["metric"] is None for row in judgement.slices)
+        judged = sum(row["status"] != "skipped" for row in judgement.slices)
+        said = f"slices: {judged} judged, {len(bad)} not passed, {small} too small"
+        if alone := len(judgement.slices) - judged - small:
+            said += f", {alone} without a champion"
+        lines += ["", said]
         heads = ("slice", *_HEADS[1:])
         lines += _aligned(heads, [_cells(row, row["slice"]) for row in bad]) if bad else []
     for row in judgement.fairness:
