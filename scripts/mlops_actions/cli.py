@@ -53,7 +53,7 @@ class _Parser(argparse.ArgumentParser):
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = _Parser(
         prog="mlops-actions",
-        description="From a pull request to monitored production, one command a stage.",
+        description="From a pull request to a registered model and its image, one command a stage.",
         epilog="exit codes: 0 passed or unchanged; 1 failed, rejected or inconclusive;\n"
         "            2 the configuration or the call is wrong",
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 from pathlib import Path
 
@@ -68,6 +69,17 @@ def test_a_credential_is_handed_on_without_its_line_break(
     monkeypatch.setattr(os, "environ", {**os.environ, "MLFLOW_TRACKING_TOKEN": value})
     ServerRegistry("http://127.0.0.1:9")
     assert os.environ.get("MLFLOW_TRACKING_TOKEN") == kept
+
+
+def test_a_port_that_cannot_be_had_is_said(
+    ui: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        for port in (taken.getsockname()[1], 99999):
+            assert main([*ui, "--port", str(port)]) == 2
+            assert f"--port {port}: " in capsys.readouterr().err
 
 
 def test_without_a_registry_there_is_no_page(

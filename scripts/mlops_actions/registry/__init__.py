@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import socket
 import subprocess
 import tempfile
 from pathlib import Path
@@ -73,6 +74,7 @@ def _ui(project: config.Project, port: int) -> int:
     if uri:
         github.info(f"MLflow's page is the server's own: {uri}")
         return 0
+    _refuse_taken(port)
     root = Path(__file__).resolve().parents[3]
     if not (root / "uv.lock").is_file():
         raise ConfigurationError("MLflow's page needs a checkout of this project, with uv.lock.")
@@ -96,6 +98,17 @@ def _ui(project: config.Project, port: int) -> int:
             check=False,
         )  # fmt: skip
     return process.returncode
+
+
+def _refuse_taken(port: int) -> None:
+    """Say what MLflow's server says in its log, and then waits."""
+    try:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+    except (OSError, OverflowError) as problem:
+        reason = getattr(problem, "strerror", None) or problem
+        raise ConfigurationError(f"--port {port}: {reason}. Name another one.") from None
 
 
 def _server_environment() -> Path:
