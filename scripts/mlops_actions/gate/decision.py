@@ -290,11 +290,13 @@ def expected_slices(config: Config, predicate: Mapping[str, Any]) -> dict[str, l
     cuts = [part.columns for part in config.gate.slices]
     cuts = [columns for columns in cuts if not set(columns) & set(config.sensitive)]
     found: dict[str, list[str]] = {}
-    for row in predicate.get("slices", ()):
-        names = found.setdefault(row["set"], [])
-        judged = row["metric"] is not None and not row["cut"] and row.get("columns") in cuts
-        if judged and row["slice"] not in names:
-            names.append(row["slice"])
+    for row in predicate.get("slices") or ():
+        if not isinstance(row, dict) or row.get("metric") is None or row.get("cut") is not False:
+            continue
+        names = found.setdefault(str(row.get("set")), [])
+        name = str(row.get("slice"))
+        if row.get("columns") in cuts and name not in names:
+            names.append(name)
     return found
 
 

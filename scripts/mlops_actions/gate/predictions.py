@@ -529,8 +529,10 @@ def _in_order(frame: pl.DataFrame, ids: pl.Series, side: Side, config: Config) -
 
 def _agree(mine: pl.Series, target: pl.Series, side: Side, config: Config) -> None:
     if config.labels:
+        hidden = config.target in config.sensitive
         ours, theirs = (
-            codes(values, config.labels, "target", side=side) for values in (mine, target)
+            codes(values, config.labels, "target", side=side, sensitive=hidden)
+            for values in (mine, target)
         )
     else:
         ours, theirs = _numbers(mine, "target", side), _numbers(target, "target")
