@@ -121,8 +121,8 @@ class Guarded:
 
     Far from the estimate a correction for skewness says more than a few rows can know: with 40
     slices of 250 rows, of which a twentieth differ, guardrails on log loss rejected equal models in
-    26 % of 200 simulated gates where 5 % are allowed, and 0 % when held to Student's curve; where
-    all rows differ, in 8 % and 3 % (``tests/simulations/slice_gates.py``).
+    26 % of 200 simulated gates, where 5 % are allowed. Held to Student's curve it is 0.4 % of 5,000
+    (``tests/simulations/slice_gates.py``).
 
     Attributes:
         inner: the curve.
