@@ -188,12 +188,12 @@ def test_too_close_to_call_is_inconclusive(registered: Consumer) -> None:
     registered.branch("better")
     iterations(registered, 51)
     rule = r"\g<0>      min_absolute_change: 0\n"
-    registered.replace("mlops.yaml", r"^    accuracy:.*\n", rule)
+    registered.replace("mlops.yaml", r"^    roc_auc:.*\n", rule)
     run = requested(registered, "It must be better")
     assert not run.green
     assert failing(run) == []
     assert gate(run)["verdict"] == "inconclusive", gate(run)["reasons"]
-    assert "development: accuracy changed by" in gate(run)["reasons"][0]
+    assert "development: roc_auc changed by" in gate(run)["reasons"][0]
 
 
 def test_rows_that_training_saw_are_a_leak(registered: Consumer) -> None:
