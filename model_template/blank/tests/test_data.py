@@ -5,6 +5,7 @@ from itertools import combinations
 import pandera.polars as pa
 import polars as pl
 import pytest
+import yaml
 from conftest import PROJECT
 
 from model.features import FEATURES, TARGET
@@ -30,8 +31,20 @@ def test_a_row_stays_in_its_set_when_others_come(rows):
 
 
 @pytest.fixture(scope="module")
-def schema():
-    return pa.DataFrameSchema.from_yaml(PROJECT / "schemas" / "data.yaml")
+def schema(mlops):
+    return pa.DataFrameSchema.from_yaml(PROJECT / mlops["data"]["schema"])
+
+
+def test_mlops_yaml_names_what_there_is(schema, mlops):
+    """A name that is wrong there is seen here, and not on the pull request."""
+    pipeline = yaml.safe_load((PROJECT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    files = {mlops["data"]["training"], *mlops["data"]["evaluation"].values()}
+    assert files <= set(pipeline["prepare"]["outs"])
+    assert mlops["train"]["stage"] in pipeline
+    named = {mlops[key] for key in ("id", "target", "group", "time", "weight") if key in mlops}
+    named |= {name for part in mlops["gate"].get("slices", []) for name in part["columns"]}
+    assert named <= set(schema.columns)
+    assert mlops["target"] == TARGET
 
 
 @pytest.fixture
