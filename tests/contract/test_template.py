@@ -30,7 +30,6 @@ SHARED = [
     ".gitignore",
     "[[ _copier_conf.answers_file ]].jinja",
     "model/evaluate.py",
-    "model/measure.py",
 ]
 
 
@@ -169,6 +168,18 @@ def test_each_secret_that_ours_knows_is_passed(generated: Path):
         (job,) = load_yaml(path)["jobs"].values()
         known = ours["on"]["workflow_call"]["secrets"]
         assert job["secrets"] == {name: f"${{{{ secrets.{name} }}}}" for name in known}
+
+
+def test_steps_of_the_blank_example_name_each_marked_place():
+    blank = ROOT / "model_template" / "blank"
+    _, _, steps = (blank / "README.md.jinja").read_text(encoding="utf-8").partition("\n1. ")
+    steps, _, _ = steps.partition("\n## ")
+    named = {name for name in re.findall(r"`([\w./]+)`", steps) if (blank / name).is_file()}
+    named |= {"mlops.yaml.jinja"}  # Its name when it is generated has no suffix.
+    listed = git(ROOT, "grep", "--files-with-matches", "Yours:", "--", str(blank))
+    marked = {str((ROOT / name).relative_to(blank)) for name in listed.splitlines()}
+    # What is the same in both examples has no mark: flights is complete.
+    assert marked - {"README.md.jinja"} == named - set(SHARED)
 
 
 def test_events():

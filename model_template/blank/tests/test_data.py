@@ -18,6 +18,7 @@ def test_the_label_is_no_feature():
 
 
 def test_no_row_is_in_two_sets(rows):
+    """Yours: nor a person, a day, or what else must stay together."""
     ids = {name: set(part["id"]) for name, part in split(rows).items()}
     assert sum(SETS.values()) == 100
     assert sum(map(len, ids.values())) == len(rows) == len(set(rows["id"]))
@@ -60,7 +61,7 @@ def test_schema_accepts_the_data(schema, frame):
 
 @pytest.mark.parametrize(
     ("column", "value"),
-    [
+    [  # Yours: what the schema must refuse.
         ("id", "tumour-000"),  # Occurs already.
         ("mean_radius", -1.0),
         ("mean_smoothness", 1.5),
@@ -76,6 +77,6 @@ def test_schema_refuses_a_bad_row(schema, frame, column, value):
 
 
 def test_schema_refuses_a_column_more_or_less(schema, frame):
-    for bad in (frame.drop("mean_area"), frame.with_columns(biopsy=1)):
+    for bad in (frame.drop(FEATURES[0]), frame.with_columns(another=1)):
         with pytest.raises((pa.errors.SchemaError, pa.errors.SchemaErrors)):
             schema.validate(bad)
