@@ -12,6 +12,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
 from mlops_actions import config, evidence, github, pipeline, project
 from mlops_actions import smoke as smoke_run
 from mlops_actions.config import Project, parse_duration
@@ -128,10 +131,7 @@ def _after(
     checks = [data_untouched(loaded, data)]
     settings = loaded.config.train
     if settings.dvc_lock != "ignore" and pipeline.lock_changed(loaded.folder):
-        message = (
-            "dvc.lock differs from the commit: it was not committed after the last change. "
-            "Run dvc repro, then commit dvc.lock. It is never committed from here."
-        )
+        message = _lock_message(loaded.folder)
         if settings.dvc_lock == "fail":
             checks.append(evidence.check("dvc_lock", "fail", "changed", "as committed", message))
         else:
@@ -140,6 +140,49 @@ def _after(
     if settings.dvc_push and github.event().on_default_branch:
         checks.append(_push(loaded, environment, checks))
     return checks
+
+
+def _lock_message(folder: Path) -> str:
+    """Say what differs in ``dvc.lock`` from the commit, and why that may be."""
+    advice = "Run dvc repro, then commit dvc.lock. It is never committed from here."
+    try:
+        committed = pipeline.git(folder, "show", "HEAD:./dvc.lock")
+    except Failure:
+        return f"dvc.lock is not in the commit. {advice}"
+    try:
+        before, after = _recorded(committed), _recorded((folder / "dvc.lock").read_text("utf-8"))
+    except (OSError, YAMLError, AttributeError, KeyError, TypeError):
+        before = after = {}, {}  # That it differs is all that can be said.
+    inputs, outputs = (
+        [name for name in sorted(one | other) if one.get(name) != other.get(name)]
+        for one, other in zip(before, after, strict=True)
+    )
+    if inputs or not outputs:
+        where = f" in {', '.join(inputs + outputs)}" if inputs else ""
+        return (
+            f"dvc.lock differs from the commit{where}: it was not committed after the last change. "
+            f"{advice}"
+        )
+    return (
+        f"dvc.lock differs from the commit in {', '.join(outputs)}, made here from the very inputs "
+        "that the commit names: its bytes are others on each run, or on each machine. Make them "
+        "the same, or set train.dvc_lock to ignore. If dvc.lock was committed without dvc repro: "
+        f"{advice[0].lower()}{advice[1:]}"
+    )
+
+
+def _recorded(text: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Give what a text of ``dvc.lock`` records of inputs and of outputs, by path or description."""
+    inputs: dict[str, Any] = {}
+    outputs: dict[str, Any] = {}
+    for name, stage in YAML(typ="safe").load(text)["stages"].items():
+        inputs[f"the command of {name}"] = stage["cmd"]
+        for file, values in stage.get("params", {}).items():
+            inputs[f"the parameters of {name} in {file}"] = values
+        inputs |= {item["path"]: item for item in stage.get("deps", [])}
+        outputs |= {item["path"]: item for item in stage.get("outs", [])}
+    # What one stage makes and the next one reads is an output.
+    return {name: item for name, item in inputs.items() if name not in outputs}, outputs
 
 
 def _push(

@@ -5,13 +5,19 @@ import re
 import runpy
 import subprocess
 import sys
+import textwrap
 import tomllib
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import polars as pl
 import pytest
 from sources import ROOT
 
 from mlops_actions import __version__, cli, config
+from mlops_actions.gate import decision, smoke
+from mlops_actions.validate import schema
 
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 CONSOLE = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -115,6 +121,84 @@ def test_whole_licence():
     text = (ROOT / "LICENSE").read_text(encoding="utf-8")
     assert "Apache License" in text
     assert "END OF TERMS AND CONDITIONS" in text
+
+
+# docs/configuration.md: whoever copies an example has a file that works.
+
+CONFIGURATION = (ROOT / "docs/configuration.md").read_text(encoding="utf-8")
+
+
+def examples(language: str) -> list[str]:
+    fenced = re.findall(
+        rf"^( *)```{language}\n(.*?)^\1```$", CONFIGURATION, re.MULTILINE | re.DOTALL
+    )
+    return [textwrap.dedent(text) for _, text in fenced]
+
+
+def test_each_example_of_the_configuration_is_accepted(tmp_path: Path):
+    whole, data_schema, shortest = examples("yaml")
+    for number, text in enumerate((whole, shortest)):
+        path = tmp_path / str(number) / "mlops.yaml"
+        path.parent.mkdir()
+        path.write_text(text, encoding="utf-8")
+        loaded = config.load(path)
+        assert decision.choose(loaded)
+        assert smoke.metric_of(loaded) or loaded.config.smoke is None
+    path = tmp_path / "schema.yaml"
+    path.write_text(data_schema, encoding="utf-8")
+    assert "origin" in schema.load(path).columns
+
+
+def test_the_whole_file_has_every_section_and_says_what_is_needed():
+    whole, *_ = examples("yaml")
+    sections = {field.alias or name: field for name, field in config.Config.model_fields.items()}
+    written = dict(re.findall(r"^([a-z_-]+):(.*)$", whole, re.MULTILINE))
+    assert set(written) == set(sections)
+    needed = {name for name, field in sections.items() if field.is_required()} | {"labels"}
+    assert {name for name, rest in written.items() if "# Needed" in rest} == needed
+
+
+def test_the_python_of_the_configuration_works(tmp_path: Path):
+    model_schema, training, sample, answer = examples("python")
+    path = tmp_path / "example.py"
+    path.write_text(model_schema, encoding="utf-8")
+    names = runpy.run_path(str(path))
+    assert set(names["Flights"].to_schema().columns) == {"flight_id", "distance", "late"}
+    compile(training, "training", "exec")
+    compile(sample, "sample", "exec")
+
+    class Model:
+        @staticmethod
+        def predict_proba(frame: pl.DataFrame) -> Any:
+            return np.column_stack([1 - frame["x"], frame["x"]])
+
+    path.write_text(answer, encoding="utf-8")
+    names = runpy.run_path(str(path), {"FEATURES": ["x"]})
+    found = names["predict"](Model(), pl.DataFrame({"x": [0.2, 0.3]}))
+    assert list(found["prediction"]) == [0, 1]
+    assert list(found["probability_0"]) == [0.8, 0.7]
+
+
+def test_the_commands_of_the_configuration_exist():
+    text = "".join(f"```console\n{block}```\n" for block in examples("console"))
+    assert text.count("scripts/mlops-actions") == 3
+    assert unknown_commands(text, set()) == []
+
+
+def test_defaults_in_the_configuration_are_the_codes():
+    sections = {"checks": config.DataChecks, "train": config.Train}
+    for name, model in sections.items():
+        _, _, rest = CONFIGURATION.partition("**`checks`**" if name == "checks" else "## train")
+        rows = dict(
+            re.findall(r"^\| `(\w+)` \| (\S+) \|", rest.partition("\n## ")[0], re.MULTILINE)
+        )
+        defaults = {
+            key: f"`{json.dumps(field.default)}`".replace('"', "")
+            if isinstance(field.default, bool | int | str)
+            else "none"
+            for key, field in model.model_fields.items()
+        }
+        assert rows == {key: default for key, default in defaults.items() if key != "command"}
 
 
 CHANGELOG = """

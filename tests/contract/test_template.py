@@ -32,7 +32,6 @@ SHARED = [
     ".gitignore",
     "[[ _copier_conf.answers_file ]].jinja",
     "model/evaluate.py",
-    "model/measure.py",
 ]
 
 
@@ -183,6 +182,18 @@ def test_labels_that_start_a_run_are_those_that_mean_something(generated: Path):
 def test_a_workflow_of_the_template_is_short(generated: Path):
     for path in (generated / ".github" / "workflows").glob("*.yml"):
         assert path.read_text(encoding="utf-8").count("\n") <= 30, path.name
+
+
+def test_steps_of_the_blank_example_name_each_marked_place():
+    blank = ROOT / "model_template" / "blank"
+    _, _, steps = (blank / "README.md.jinja").read_text(encoding="utf-8").partition("\n1. ")
+    steps, _, _ = steps.partition("\n## ")
+    named = {name for name in re.findall(r"`([\w./]+)`", steps) if (blank / name).is_file()}
+    named |= {"mlops.yaml.jinja"}  # Its name when it is generated has no suffix.
+    listed = git(ROOT, "grep", "--files-with-matches", "Yours:", "--", str(blank))
+    marked = {str((ROOT / name).relative_to(blank)) for name in listed.splitlines()}
+    # What is the same in both examples has no mark: flights is complete.
+    assert marked - {"README.md.jinja"} == named - set(SHARED)
 
 
 def test_events():

@@ -305,6 +305,46 @@ def test_a_changed_lock(
     assert found is None or "commit dvc.lock" in found["message"]
 
 
+LOCK = """\
+schema: '2.0'
+stages:
+  fit:
+    cmd: python fit.py
+    deps: [{path: fit.py, md5: CODE, size: 1}]
+    params: {params.yaml: {fit.depth: DEPTH}}
+    outs: [{path: out/model, md5: MODEL, size: 1}]
+  judge:
+    cmd: python judge.py
+    deps: [{path: out/model, md5: MODEL, size: 1}]
+"""
+
+
+@pytest.mark.parametrize(
+    ("changed", "expected"),
+    [
+        (["MODEL"], "in out/model, made here from the very inputs"),
+        (["CODE", "MODEL"], "in fit.py, out/model: it was not committed"),
+        (["DEPTH"], "in the parameters of fit in params.yaml: it was not committed"),
+        (["python fit.py"], "in the command of fit: it was not committed"),
+        (["schema"], "dvc.lock differs from the commit: it was not committed"),
+        (["stages"], "dvc.lock differs from the commit: it was not committed"),
+    ],
+)
+def test_what_changed_in_the_lock_is_said(
+    repository: Path, environment: Environment, changed: list[str], expected: str
+) -> None:
+    lock = repository / "dvc.lock"
+    lock.write_text(LOCK)
+    identity = ["-c", "user.name=t", "-c", "user.email=t@t"]
+    words = ["commit", "--quiet", "--all", "--message", "Lock"]
+    subprocess.run(["git", "-C", repository, *identity, *words], check=True)
+    for word in changed:
+        lock.write_text(lock.read_text().replace(word, f"{word}2"))
+    found = after(repository, environment, "dvc_lock: report")["dvc_lock"]["message"]
+    assert expected in found
+    assert "commit dvc.lock" in found
+
+
 def test_a_push_is_asked_for(
     asked: Environments, repository: Path, environment: Environment
 ) -> None:

@@ -3,14 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
+import pandas as pd
 from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
+from sklearn.pipeline import Pipeline
+
+from model.features import FEATURES
 
 
-def measure(target: Sequence[int], probability: Sequence[float]) -> dict[str, float]:
-    """Compare the probability of the positive class with what happened."""
+def predict(model: Pipeline, frame: pd.DataFrame) -> Any:
+    """Give what is measured of each row: the probability of the positive class.
+
+    Yours: a regression measures `model.predict(frame[FEATURES])`.
+    """
+    return model.predict_proba(frame[FEATURES])[:, 1]
+
+
+def measure(target: Sequence[float], predicted: Sequence[float]) -> dict[str, float]:
+    """Compare it with what happened.
+
+    Yours: the metrics of your task; those that mlops.yaml names tell most.
+    """
     return {
-        "roc_auc": float(roc_auc_score(target, probability)),
-        "log_loss": float(log_loss(target, probability)),
-        "brier": float(brier_score_loss(target, probability)),
+        "roc_auc": float(roc_auc_score(target, predicted)),
+        "log_loss": float(log_loss(target, predicted)),
+        "brier": float(brier_score_loss(target, predicted)),
     }

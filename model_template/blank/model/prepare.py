@@ -44,7 +44,7 @@ def main() -> None:
     DATA.mkdir(exist_ok=True)
     for name, part in split(read()).items():
         part.to_parquet(DATA / f"{name}.parquet", index=False)
-        print(f"{name:>12}: {len(part)} rows, {part[TARGET].mean():.1%} positive")
+        print(f"{name:>12}: {len(part)} rows, {TARGET} {part[TARGET].mean():.4g} on average")
 
 
 if __name__ == "__main__":

@@ -15,5 +15,10 @@ def params() -> dict:
 
 
 @pytest.fixture(scope="session")
+def mlops() -> dict:
+    return yaml.safe_load((PROJECT / "mlops.yaml").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="session")
 def rows() -> pd.DataFrame:
     return read()

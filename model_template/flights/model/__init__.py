@@ -2,6 +2,6 @@
 
 import os
 
-# Threads that wait for each other spin, unless told otherwise before scikit-learn is imported: on
-# a machine that is shared, training takes ten times as long.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# Before scikit-learn is imported. How many threads add up decides the last digits of a sum, so that
+# each machine would make another model. Where training takes hours, set OMP_NUM_THREADS yourself.
+os.environ.setdefault("OMP_NUM_THREADS", "1")

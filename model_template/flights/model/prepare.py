@@ -109,7 +109,8 @@ def main() -> None:
     for name, part in split(flights, params).items():
         if part.is_empty():
             sys.exit(f"params.yaml: no flight falls into {name}.")
-        part.write_parquet(DATA / f"{name}.parquet")
+        # In one piece: else the file differs with the threads that read the rows.
+        part.rechunk().write_parquet(DATA / f"{name}.parquet")
         days, share = part["date"].n_unique(), part["late"].mean()
         print(f"{name:>12}: {len(part):>7,} flights of {days:>3} days, {share:.1%} late")
 

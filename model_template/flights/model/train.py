@@ -23,7 +23,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import TargetEncoder
 
 from model.features import CATEGORIES, FEATURES, NUMBERS, TARGET
-from model.measure import measure
+from model.measure import measure, predict
 from model.stored import TRUSTED, save
 
 # What the model needs where it is scored or served: nothing of the pipeline.
@@ -87,8 +87,7 @@ def main() -> None:
     with mlflow.start_run():
         mlflow.log_params(params | {"seed": seed, "sample": share, "rows": len(training)})
         model = build(params, seed).fit(training[FEATURES], training[TARGET])
-        probability = model.predict_proba(development[FEATURES])[:, 1]
-        measured = measure(development[TARGET], probability)
+        measured = measure(development[TARGET], predict(model, development))
         metrics = {f"development_{name}": value for name, value in measured.items()}
         mlflow.log_metrics(metrics)
         log_model(model, training[FEATURES].head(50))  # The image must predict these alike.

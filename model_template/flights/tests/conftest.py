@@ -15,6 +15,11 @@ def params() -> dict:
 
 
 @pytest.fixture(scope="session")
+def mlops() -> dict:
+    return yaml.safe_load((PROJECT / "mlops.yaml").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="session")
 def raw() -> pl.DataFrame:
     return read_flights()
 

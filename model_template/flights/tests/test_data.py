@@ -6,6 +6,7 @@ from itertools import combinations
 import pandera.polars as pa
 import polars as pl
 import pytest
+import yaml
 from conftest import PROJECT
 
 from model.features import FEATURES, TARGET
@@ -57,15 +58,28 @@ def test_frozen_days_are_never_trained_on(flights, params):
     assert parts["regression"].equals(split(flights, params["prepare"])["regression"])
 
 
-def test_windows_that_overlap_are_refused(flights, params):
-    wrong = params["prepare"] | {"release": params["prepare"]["development"]}
+def test_windows_that_share_a_day_are_refused(flights, params):
+    last = params["prepare"]["development"][1]
+    wrong = params["prepare"] | {"release": [last, params["prepare"]["release"][1]]}
     with pytest.raises(SystemExit, match="before the next begins"):
         split(flights, wrong)
 
 
 @pytest.fixture(scope="module")
-def schema():
-    return pa.DataFrameSchema.from_yaml(PROJECT / "schemas" / "flights.yaml")
+def schema(mlops):
+    return pa.DataFrameSchema.from_yaml(PROJECT / mlops["data"]["schema"])
+
+
+def test_mlops_yaml_names_what_there_is(schema, mlops):
+    """A name that is wrong there is seen here, and not on the pull request."""
+    pipeline = yaml.safe_load((PROJECT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    files = {mlops["data"]["training"], *mlops["data"]["evaluation"].values()}
+    assert files <= set(pipeline["prepare"]["outs"])
+    assert mlops["train"]["stage"] in pipeline
+    named = {mlops[key] for key in ("id", "target", "group", "time", "weight") if key in mlops}
+    named |= {name for part in mlops["gate"].get("slices", []) for name in part["columns"]}
+    assert named <= set(schema.columns)
+    assert mlops["target"] == TARGET
 
 
 def test_schema_accepts_the_data(schema, flights):
