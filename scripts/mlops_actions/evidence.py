@@ -91,7 +91,10 @@ def sha256_tree(folder: Path) -> str:
             raise Failure("A symbolic link cannot be part of evidence.", file=path)
         if path.is_file():
             lines.append(f"{sha256_file(path)}  {path.relative_to(folder).as_posix()}\n")
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
+    try:
+        return hashlib.sha256("".join(lines).encode()).hexdigest()
+    except UnicodeEncodeError:
+        raise Failure("A file has a name that is not UTF-8.", file=folder) from None
 
 
 def subject(name: str, sha256: str) -> dict[str, Any]:
@@ -176,7 +179,7 @@ def read_json(path: Path) -> dict[str, Any]:
         document = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise Failure("The file is missing.", file=path) from None
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as problem:
+    except (ValueError, RecursionError) as problem:  # Of text, of JSON, of its numbers.
         raise Failure(f"Not valid JSON: {problem}.", file=path) from None
     if not isinstance(document, dict):
         raise Failure("Expected a JSON object.", file=path)

@@ -20,7 +20,8 @@ from mlops_actions.evidence import read_json
 MAX_FILES = 5_000
 MAX_BYTES = 5 << 30
 MAX_DEPTH = 20
-_NAME = re.compile(r"[^\x00-\x1f\x7f\\:]+")
+_NAME = re.compile(r"[^\x00-\x1f\x7f\\:\ud800-\udfff]+")
+_OF_GIT = frozenset((".git", "git~1"))  # The embedded registry is a branch, which takes none.
 
 Name = Annotated[str, Field(min_length=1, max_length=250, pattern=r"^[\w./ :@()+=%-]+$")]
 Millis = Annotated[int, Field(ge=0, lt=1 << 53)]
@@ -89,9 +90,16 @@ def read(path: Path) -> ExportedRun:
 def check_files(folder: Path) -> int:
     """Walk handed-over files and refuse what they may not be; give their size in bytes.
 
-    Refused: links, sockets and devices, more than one name for a file, names with ``..``,
-    backslashes, colons or control characters, and more files or bytes than a model has.
+    Refused: links, sockets and devices, more than one name for a file, names that are ``..`` or
+    ``.git`` or have backslashes, colons, control characters or what is not UTF-8, and more files or
+    bytes than a model has.
     """
+    reserved = folder / "run" / "artifacts" / "mlops"
+    if reserved.exists():
+        raise Failure(
+            "The exported run is refused: artifacts named mlops would mix with the evidence.",
+            file=reserved,
+        )
     total = count = 0
     pending = [(folder, 0)]
     while pending:
@@ -100,7 +108,8 @@ def check_files(folder: Path) -> int:
             raise Failure("The exported run is refused: folders too deep.", file=current)
         with os.scandir(current) as entries:
             for entry in entries:
-                if not _NAME.fullmatch(entry.name) or entry.name in {".", ".."}:
+                plain = entry.name.casefold().rstrip(" .")
+                if not _NAME.fullmatch(entry.name) or not plain or plain in _OF_GIT:
                     raise Failure(
                         f"The exported run is refused: a file is named {entry.name!r}.",
                         file=current,

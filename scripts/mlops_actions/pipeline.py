@@ -22,13 +22,22 @@ from mlops_actions.state import git_environment
 _NOT_CODE = (":(exclude,glob)**/*.md", ":(exclude,glob)**/.github/**")
 
 
-def git(folder: Path, *arguments: str, environment: dict[str, str] | None = None) -> str:
-    """Run git in the user's repository; give what it printed."""
+def git(
+    folder: Path,
+    *arguments: str,
+    environment: dict[str, str] | None = None,
+    errors: str = "strict",
+) -> str:
+    """Run git in the user's repository; give what it printed.
+
+    ``errors`` says what becomes of bytes that are not UTF-8, as for :meth:`bytes.decode`.
+    """
     answer = subprocess.run(
         ["git", "-C", str(folder), *arguments],
         env=environment,
         capture_output=True,
         text=True,
+        errors=errors,
         check=False,
     )
     if answer.returncode:
@@ -60,8 +69,9 @@ def code_digest(folder: Path) -> str:
     The whole of it: a shared module outside the model's folder changes the model, too.
     """
     top = Path(git(folder, "rev-parse", "--show-toplevel").strip())
-    listed = git(top, "ls-files", "--stage", "-z", "--", ".", *_NOT_CODE)
-    return hashlib.sha256(listed.encode()).hexdigest()
+    # A name need not be UTF-8.
+    listed = git(top, "ls-files", "--stage", "-z", "--", ".", *_NOT_CODE, errors="surrogateescape")
+    return hashlib.sha256(listed.encode(errors="surrogateescape")).hexdigest()
 
 
 def digest(project: Project, data: dict[str, Any], python_version: str) -> str:

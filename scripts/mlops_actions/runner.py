@@ -272,6 +272,19 @@ def _columns_of(answer: Any) -> dict[str, Any]:
     return {"prediction": answer}
 
 
+def _refuse_mixed(frame: Any, columns: dict[str, Any]) -> None:
+    """Refuse a word for all rows, and rows that say themselves that their order is another one."""
+    given = getattr(frame, "index", None)  # Polars has none.
+    for name, values in columns.items():
+        if isinstance(values, str):
+            raise Wrong(f"{name} is one text; expected an answer for each row.")
+        index = getattr(values, "index", None) if hasattr(values, "to_numpy") else None
+        if index is None or given is None or len(index) != len(given) or index.equals(given):
+            continue
+        if index.sort_values().equals(given.sort_values()):
+            raise Wrong(f"{name} has its rows in another order than they went in.")
+
+
 def _arrays(columns: dict[str, Any]) -> dict[str, Any]:
     return {
         name: getattr(values, "to_numpy", lambda v=values: v)() for name, values in columns.items()
@@ -302,7 +315,9 @@ def _score_set(
     ids = frame if part["ids"] is None else library.read_parquet(part["ids"], columns=[identifier])
     if len(ids) != len(frame):
         raise Wrong(f"The set has {len(ids)} ids; the project reads {len(frame)} rows.")
-    columns = _arrays(predict(frame))
+    answer = predict(frame)
+    _refuse_mixed(frame, answer)
+    columns = _arrays(answer)
     lengths = {name: len(values) for name, values in columns.items()}
     if any(length != len(frame) for length in lengths.values()):
         raise Wrong(f"{len(frame)} rows went in; the model answered with {lengths}.")
@@ -334,7 +349,14 @@ def _keep_golden(folder: str, predict: Callable[[Any], dict[str, Any]], target: 
         example = Model.load(folder).load_input_example(folder)[: len(rows)]  # type: ignore[index]
         columns = _arrays(predict(example))
         document = {
-            "records": [dict(zip(split["columns"], row, strict=True)) for row in rows],
+            "records": [
+                # MLflow writes NaN for what is missing; JSON, and so a request, has null.
+                {
+                    name: None if isinstance(value, float) and not math.isfinite(value) else value
+                    for name, value in zip(split["columns"], row, strict=True)
+                }
+                for row in rows
+            ],
             "predictions": columns["prediction"].tolist(),
             "probabilities": {
                 name.removeprefix(prefix): values.tolist()
@@ -342,7 +364,7 @@ def _keep_golden(folder: str, predict: Callable[[Any], dict[str, Any]], target: 
                 if name.startswith(prefix)
             },
         }
-        text = json.dumps(document, indent=2)
+        text = json.dumps(document, indent=2, allow_nan=False)
     except (Exception, SystemExit) as problem:  # noqa: BLE001 - the user's code may raise anything.
         print(f"The model does not predict its example: {type(problem).__name__}: {problem}")
         return

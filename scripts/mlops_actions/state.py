@@ -22,6 +22,7 @@ from mlops_actions.errors import Failure
 from mlops_actions.evidence import read_json, write_json
 
 BRANCH = "mlops-state"
+_REF = f"refs/heads/{BRANCH}"  # In full: a/mlops-state ends like it, and a tag comes before it.
 SCHEMA = 1
 _MARKER = "mlops-state.json"
 _ATTEMPTS = 12
@@ -38,8 +39,15 @@ T = TypeVar("T")
 def git_environment(url: str, token: str | None) -> dict[str, str]:
     """The environment in which git reaches ``url``, with ``token`` where that is needed."""
     environment = dict(os.environ)
+    for name in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"):  # Of a hook that calls us.
+        environment.pop(name, None)
     environment |= {"GIT_TERMINAL_PROMPT": "0", "GIT_LFS_SKIP_SMUDGE": "1", "LC_ALL": "C"}
-    settings = [("gc.auto", "0"), ("commit.gpgsign", "false"), ("core.hooksPath", "/dev/null")]
+    settings = [
+        ("gc.auto", "0"),
+        ("commit.gpgsign", "false"),
+        ("core.hooksPath", "/dev/null"),
+        ("core.autocrlf", "false"),
+    ]
     if token and url.startswith("https://"):
         # Through the environment: an argument could be read by every process of the machine.
         pair = base64.b64encode(f"x-access-token:{token}".encode()).decode()
@@ -115,15 +123,18 @@ class Branch:
         environment = git_environment(url, self.token)
         folder.mkdir(parents=True, exist_ok=True)
         _git(folder, environment, "init", "--quiet", f"--initial-branch={BRANCH}")
+        # A model may bring attributes of its own: no file of it is to be converted or filtered.
+        attributes = folder / ".git" / "info" / "attributes"
+        attributes.parent.mkdir(exist_ok=True)
+        attributes.write_text("* -text -eol -filter -ident -working-tree-encoding\n")
         _git(folder, environment, "remote", "add", "origin", url)
         found = _git(
             folder,
             environment,
             "ls-remote",
             "--exit-code",
-            "--heads",
             "origin",
-            BRANCH,
+            _REF,
             check=False,
         )
         if found.returncode == 2:  # noqa: PLR2004 - git's word for "no such branch".
@@ -131,7 +142,7 @@ class Branch:
         if found.returncode:
             raise Failure(f"The branch {BRANCH} is out of reach: {found.stderr.strip()}")
         _git(folder, environment, "sparse-checkout", "set", "--no-cone", f"/{_MARKER}")
-        fetch = ("fetch", "--quiet", "--depth=1", "--filter=blob:none", "origin", BRANCH)
+        fetch = ("fetch", "--quiet", "--depth=1", "--filter=blob:none", "origin", _REF)
         _git(folder, environment, *fetch)
         _git(folder, environment, "checkout", "--quiet", "-B", BRANCH, "FETCH_HEAD")
         checkout = Checkout(folder=folder, environment=environment, exists=True)
@@ -167,7 +178,8 @@ class Branch:
                 checkout = self.checkout(Path(folder))
                 result = change(checkout)
                 write_json(Path(folder) / _MARKER, {"schema": SCHEMA})
-                checkout.git("add", "--all", "--sparse", ".")
+                # By force: what a model brings may be named in a .gitignore, its own too.
+                checkout.git("add", "--all", "--force", "--sparse", ".")
                 if checkout.git("diff", "--cached", "--quiet", check=False).returncode == 0:
                     return result
                 checkout.git(
@@ -175,9 +187,7 @@ class Branch:
                     "-c", "user.email=mlops-actions@users.noreply.github.com",
                     "commit", "--quiet", "--no-verify", f"--message={message}",
                 )  # fmt: skip
-                pushed = checkout.git(
-                    "push", "--quiet", "origin", f"HEAD:refs/heads/{BRANCH}", check=False
-                )
+                pushed = checkout.git("push", "--quiet", "origin", f"HEAD:{_REF}", check=False)
                 if pushed.returncode == 0:
                     return result
                 last = pushed.stderr.strip()

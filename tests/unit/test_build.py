@@ -253,6 +253,28 @@ def test_functions_of_known_packages_are_not_let_through(tmp_path):
     assert len(scan(tmp_path)) == 3
 
 
+@pytest.mark.parametrize(
+    "imported",
+    [
+        "pandas.core.computation.expr\nExpr", "scipy.io\nFortranFile",
+        "pandas.io.common\nIOHandles",
+        "scipy.stats._distn_infrastructure\nrv_continuous", "sklearn.datasets._base\nBunch",
+        "pandas.core.framework\nFrame",
+    ],
+)  # fmt: skip
+def test_classes_that_act_when_they_are_made_are_not_let_through(tmp_path, imported):
+    (tmp_path / "model.pkl").write_bytes(f"c{imported}\n.".encode())
+    assert len(scan(tmp_path)) == 1
+
+
+def test_tables_and_sparse_matrices_are_let_through(tmp_path):
+    import scipy.sparse
+
+    content = [scipy.sparse.csr_matrix(np.eye(3)), scipy.sparse.coo_array(np.eye(2))]
+    (tmp_path / "model.pkl").write_bytes(pickle.dumps(content))
+    assert scan(tmp_path) == []
+
+
 def test_a_package_of_the_projects_own_is_allowed_by_name(tmp_path):
     (tmp_path / "model.pkl").write_bytes(b"cours.encoders\nencode\n.")
     assert scan(tmp_path) == ["model.pkl imports ours.encoders.encode"]

@@ -108,7 +108,15 @@ def test_a_pipe_is_refused(tmp_path: Path) -> None:
         exported_run.check_files(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["a\\..\\b", "C:x", "line\nbreak", "bell\x07"])
+def test_artifacts_do_not_mix_with_evidence(tmp_path: Path) -> None:
+    (tmp_path / "run" / "artifacts" / "mlops").mkdir(parents=True)
+    with pytest.raises(Failure, match="would mix with the evidence"):
+        exported_run.check_files(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "name", ["a\\..\\b", "C:x", "line\nbreak", "bell\x07", "caf\udce9", ".git", ".GIT ", "git~1"]
+)
 def test_a_strange_name_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("x")
     with pytest.raises(Failure, match="a file is named"):

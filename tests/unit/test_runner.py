@@ -64,6 +64,18 @@ def test_ids_are_those_that_were_fixed(tmp_path: Path) -> None:
     assert pl.read_parquet(part["output"])["id"].to_list() == [7, 8]
 
 
+def test_an_answer_that_says_itself_that_it_is_in_another_order_is_refused() -> None:
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"x": [4, 3, 2, 1]})
+    runner._refuse_mixed(frame, {"prediction": frame["x"]})
+    runner._refuse_mixed(frame, {"prediction": frame["x"].to_numpy()[::-1]})
+    runner._refuse_mixed(pl.DataFrame({"x": [1, 2]}), {"prediction": frame["x"]})
+    with pytest.raises(runner.Wrong, match="in another order"):
+        runner._refuse_mixed(frame, {"prediction": frame.sort_values("x")["x"]})
+    with pytest.raises(runner.Wrong, match="one text"):
+        runner._refuse_mixed(frame, {"prediction": "abcd"})
+
+
 @pytest.mark.usefixtures("polars_only")
 def test_rows_that_are_not_those_of_the_ids_are_refused(tmp_path: Path) -> None:
     (tmp_path / "set.csv").write_text("id,x\n7,1\n")

@@ -257,6 +257,14 @@ def test_no_dockerfile_is_said(scan):
     assert scan.check("misconfigurations")["status"] == "skipped"
 
 
+def test_a_misconfiguration_counts_wherever_it_stands(scan):
+    report = dockerfile(ROOT_USER)
+    for result in report["Results"]:
+        del result["Class"]
+    assert scan(image(), report) == 1
+    assert scan.check("misconfigurations")["status"] == "fail"
+
+
 @pytest.mark.parametrize(("policy", "code"), [("", 1), ("scan: {no_packages: warn}", 0)])
 @pytest.mark.parametrize("results", [None, [], [{"Target": "/x", "Class": "config"}]])
 def test_a_scan_that_looked_at_nothing_is_no_pass(scan, results, policy, code):

@@ -27,7 +27,9 @@ MAKE = """\
 import sys, warnings
 warnings.filterwarnings("ignore")
 import mlflow, pandas as pd, numpy as np
+from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.pipeline import make_pipeline
 frame = pd.DataFrame({"a": [0.0, 1.0, 2.0, 3.0], "n": [1, 2, 3, 4]})
 target = pd.Series(["no", "no", "yes", "yes"])
 out = sys.argv[1]
@@ -38,6 +40,9 @@ def save(model, name, data, **more):
 save(LogisticRegression().fit(frame, target), "classifier", frame)
 save(LinearRegression().fit(frame, frame["n"] * 2.0), "regression", frame)
 save(LinearRegression().fit(frame.to_numpy(), frame["n"] * 2.0), "array", frame.to_numpy())
+holes = frame.assign(a=[0.0, np.nan, 2.0, 3.0])
+filled = make_pipeline(SimpleImputer(), LogisticRegression()).fit(holes, target)
+save(filled, "holes", holes)
 """
 
 
@@ -215,7 +220,7 @@ from pathlib import Path
 from mlops_actions import runner
 for name, labels, function in (
     ("classifier", ["no", "yes"], None), ("regression", None, None), ("array", None, None),
-    ("classifier", ["no", "yes"], "math:log"),
+    ("classifier", ["no", "yes"], "math:log"), ("holes", ["no", "yes"], None),
 ):
     request = {"model": f"{sys.argv[1]}/{name}", "labels": labels, "function": function,
                "not_features": []}
@@ -230,7 +235,8 @@ def test_the_server_repeats_the_golden_rows_that_scoring_keeps(python, models, t
     subprocess.run(words, check=True, env=environment, cwd=tmp_path)
     kept = {path.name: json.loads(path.read_text()) for path in tmp_path.glob("*.json")}
     # Of an array there are none, nor where the project's own function cannot take the example.
-    assert sorted(kept) == ["classifier.json", "regression.json"]
+    assert sorted(kept) == ["classifier.json", "holes.json", "regression.json"]
+    assert kept["holes.json"]["records"][1]["a"] is None
     assert list(kept["classifier.json"]["probabilities"]) == ["no", "yes"]
     for name, document in kept.items():
         assert len(document["records"]) == 2

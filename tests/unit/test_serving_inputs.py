@@ -66,6 +66,8 @@ def test_columns_come_in_the_order_of_the_signature():
         ({"night": 1}, "night", "expected true or false"),
         ({"at": "yesterday"}, "at", "expected a date and time"),
         ({"at": 5}, "at", "expected a date and time"),
+        ({"at": "0001-01-01T00:00:00+23:00"}, "at", "expected a date and time"),
+        ({"at": "3000-01-01"}, "at", "expected a time from 1677-09-22 to 2262-04-11"),
     ],
 )
 def test_a_value_that_does_not_fit_is_named_with_field_and_row(change, field, message):

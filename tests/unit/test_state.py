@@ -55,6 +55,46 @@ def test_a_branch_that_does_not_exist_is_made(branch: Branch, origin: Path, tmp_
     assert json.loads(git(origin, "show", f"{BRANCH}:mlops-state.json")) == {"schema": 1}
 
 
+def test_a_models_files_arrive_as_they_are(
+    branch: Branch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever a model's own .gitignore and .gitattributes say, or a hook's environment."""
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / "work" / ".git"))
+    content = {
+        ".gitignore": b"/model.pkl\n*.bin\n",
+        ".gitattributes": b"* text=auto\n*.py ident\n*.bin filter=x working-tree-encoding=UTF-16\n",
+        "model.pkl": b"\x80\x04.",
+        "data.csv": b"a,b\r\n1,2\r\n",
+        "code.py": b"# $Id$\r\n",
+        "weights.bin": bytes(range(256)),
+    }
+
+    def change(checkout: Checkout) -> None:
+        (checkout.folder / "model").mkdir()
+        for name, text in content.items():
+            (checkout.folder / "model" / name).write_bytes(text)
+
+    branch.transaction(change, "a model")
+    checkout = branch.checkout(tmp_path / "look")
+    checkout.bring(["model"])
+    found = {path.name: path.read_bytes() for path in (checkout.folder / "model").iterdir()}
+    assert found == content
+
+
+def test_only_the_branch_itself_is_looked_at(branch: Branch, origin: Path, tmp_path: Path) -> None:
+    work = tmp_path / "work"
+    git(work, "commit", "--allow-empty", "--quiet", "-m", "x")
+    git(work, "push", "--quiet", "origin", f"HEAD:refs/heads/ada/{BRANCH}")
+    assert not branch.checkout(tmp_path / "before").exists
+    branch.transaction(add("a"), "first")
+    git(work, "push", "--quiet", "origin", f"HEAD:refs/tags/{BRANCH}")
+    assert branch.checkout(tmp_path / "after").exists
+    branch.transaction(add("b"), "second")
+    assert git(origin, "ls-tree", "--name-only", f"refs/heads/{BRANCH}").split() == [
+        "a", "b", "mlops-state.json",
+    ]  # fmt: skip
+
+
 def test_what_others_wrote_stays(branch: Branch, origin: Path) -> None:
     branch.transaction(add("old"), "first")
     branch.transaction(add("new"), "second")

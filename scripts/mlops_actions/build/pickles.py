@@ -22,8 +22,28 @@ _NAMED_LIKE_PICKLES = {".pkl", ".pickle", ".joblib", ".dill", ".cloudpickle", ".
 _NUMPY = b"\x93NUMPY"
 _ZIP = b"PK"
 _MAX_PROBED = 50_000_000  # Bytes of a file of unknown kind that are tried as a pickle.
-# Of these packages, what looks like a class: its instances' state is data.
-_PACKAGES = {"catboost", "lightgbm", "pandas", "scipy", "sklearn", "xgboost"}
+# Of these packages and modules, and what is in them, what looks like a class: its instances' state
+# is data. Not all of pandas and SciPy: an expression is evaluated while it is made, a file is
+# opened, and a distribution keeps code in its state.
+_DATA = (
+    "catboost",
+    "lightgbm",
+    "pandas._libs",
+    "pandas.arrays",
+    "pandas.core.arrays",
+    "pandas.core.dtypes",
+    "pandas.core.frame",
+    "pandas.core.indexes",
+    "pandas.core.internals",
+    "pandas.core.series",
+    "scipy.interpolate",
+    "scipy.optimize",
+    "scipy.sparse",
+    "scipy.spatial",
+    "sklearn",
+    "xgboost",
+)
+_NOT_DATA = ("sklearn.datasets", "sklearn.externals", "sklearn.utils._testing", "xgboost.testing")
 _CLASS = re.compile(r"_?[A-Z]\w*|__pyx_unpickle_\w+|cs[rc]_(matrix|array)|coo_(matrix|array)")
 _KNOWN = {
     "__builtin__": {"bytearray", "complex", "frozenset", "object", "range", "set", "slice"},
@@ -172,8 +192,14 @@ def _ends(content: IO[bytes]) -> bool:
 def _allowed(module: str, name: str, packages: set[str]) -> bool:
     if name in _KNOWN.get(module, ()):
         return True
-    package = module.partition(".")[0]
     # A dotted name reaches through a class to what it imported itself.
     if "." in name:
         return False
-    return package in packages or (package in _PACKAGES and bool(_CLASS.fullmatch(name)))
+    if module.partition(".")[0] in packages:
+        return True
+    known = _within(module, _DATA) and not _within(module, _NOT_DATA)
+    return known and bool(_CLASS.fullmatch(name))
+
+
+def _within(module: str, places: Iterable[str]) -> bool:
+    return any(module == place or module.startswith(f"{place}.") for place in places)

@@ -112,8 +112,8 @@ class Judgement:
 
     @property
     def passed(self) -> bool:
-        """Whether no check fails."""
-        return not self.reasons
+        """Whether no check fails, and no finding does that a check would not count."""
+        return not self.reasons and not self.failing
 
     @property
     def reasons(self) -> list[Check]:
@@ -259,7 +259,8 @@ def _packages(reports: Sequence[Report], policy: Scan) -> Check:
 
 
 def _misconfigurations(reports: Sequence[Report], judged: Sequence[Judged], policy: Scan) -> Check:
-    if not any("config" in report.classes for report in reports):
+    found = any(one.finding.kind == "misconfiguration" for one in judged)
+    if not found and not any("config" in report.classes for report in reports):
         message = "No report has a Dockerfile's checks (scan-type: config)."
         return check("misconfigurations", "skipped", None, 0, message)
     return _kind(judged, "misconfiguration", "misconfigurations", policy.misconfigurations)

@@ -8,7 +8,6 @@ of both.
 from __future__ import annotations
 
 import base64
-import binascii
 import dataclasses
 import datetime
 import json
@@ -261,7 +260,13 @@ def _boolean(value: Any) -> bool:
 def _string(value: Any) -> str | None:
     if value is not None and not isinstance(value, str):
         raise Unfit(f"expected a string, got {_kind(value)}")
+    if value is not None and any("\ud800" <= character <= "\udfff" for character in value):
+        raise Unfit("expected text; half a surrogate pair is none")
     return value
+
+
+# What pandas counts in nanoseconds, which is what MLflow's datetime is.
+_FIRST, _LAST = datetime.datetime(1677, 9, 22), datetime.datetime(2262, 4, 11)  # noqa: DTZ001
 
 
 def _datetime(value: Any) -> datetime.datetime | None:
@@ -271,10 +276,13 @@ def _datetime(value: Any) -> datetime.datetime | None:
         raise Unfit(f"expected a date and time such as 2026-01-31T12:00, got {_kind(value)}")
     try:
         moment = datetime.datetime.fromisoformat(value)
-    except ValueError:
+        if moment.tzinfo:  # MLflow's datetime has no zone: it is UTC.
+            moment = moment.astimezone(datetime.UTC).replace(tzinfo=None)
+    except (ValueError, OverflowError):
         raise Unfit("expected a date and time such as 2026-01-31T12:00") from None
-    # MLflow's datetime has no zone: it is UTC.
-    return moment.astimezone(datetime.UTC).replace(tzinfo=None) if moment.tzinfo else moment
+    if not _FIRST <= moment <= _LAST:
+        raise Unfit(f"expected a time from {_FIRST:%Y-%m-%d} to {_LAST:%Y-%m-%d}")
+    return moment
 
 
 def _binary(value: Any) -> bytes | None:
@@ -282,7 +290,7 @@ def _binary(value: Any) -> bytes | None:
         return None
     try:
         return base64.b64decode(value, validate=True)
-    except (TypeError, binascii.Error):
+    except (TypeError, ValueError):
         raise Unfit("expected bytes in base64") from None
 
 

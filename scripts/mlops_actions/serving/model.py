@@ -8,7 +8,8 @@ import math
 from pathlib import Path
 from typing import Any
 
-from .inputs import Signature, Table, read
+from .inputs import Refused, Signature, Table, read
+from .logs import LOGGER
 
 _DTYPES = {
     "integer": "int32",
@@ -52,19 +53,31 @@ class Model:
         return native if has_both else None
 
     def example(self) -> bytes | None:
-        """The body of a request with the model's input example, when it was logged with one."""
+        """The body of a request with the model's input example, when it was logged with one.
+
+        MLflow writes NaN for what is missing; JSON has null.
+        """
         path = self.folder / "serving_input_example.json"
-        return path.read_bytes() if path.is_file() else None
+        if not path.is_file():
+            return None
+        document = json.loads(path.read_text(encoding="utf-8"))
+        return json.dumps(_without_nan(document), ensure_ascii=False).encode()
 
     def warm_up(self) -> bool:
-        """Predict the input example once; say whether there was one.
+        """Predict the input example once; say whether there was one that a request can hold.
 
         The first prediction imports and compiles what the others then find.
         """
         body = self.example()
         if body is None:
             return False
-        self.predict(read(body, self.signature, max_rows=1 << 20))
+        try:
+            table = read(body, self.signature, max_rows=1 << 20)
+        except Refused as refusal:  # MLflow's own forms are more; the model is not to blame.
+            problems = [f"{one.field}: {one.message}" for one in refusal.problems[:3]]
+            LOGGER.warning("the input example fits no request: %s", [refusal.message, *problems])
+            return False
+        self.predict(table)
         return True
 
     def predict(self, table: Table) -> dict[str, Any]:
@@ -90,6 +103,7 @@ class Model:
             raise ValueError(f"{table.rows} rows went in, {len(answer['predictions'])} came out")
         if not _finite(answer):
             raise ValueError("the model answered with a number that is not finite")
+        json.dumps(answer, ensure_ascii=False).encode()  # What is no JSON is said here, in the log.
         return answer
 
     def _features(self, table: Table) -> Any:
@@ -119,6 +133,14 @@ def _rows(answer: Any) -> list[Any]:
     if len(getattr(answer, "shape", (0,))) > 1 and answer.shape[1] == 1:
         answer = answer[:, 0]
     return list(answer.tolist() if hasattr(answer, "tolist") else answer)
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nan(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_without_nan(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _finite(value: Any) -> bool:
